@@ -1,0 +1,150 @@
+"""The root of the command line: the table of verbs, the global options, one-line errors."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from corpus.cli.session import Session
+from corpus.errors import WoolgatherError
+from corpus.settings import Home, default_home
+
+VERBS: dict[str, tuple[str, str]] = {
+    "list": ("corpus.cli.catalog:list_datasets", "List the datasets that match a tag expression"),
+    "show": ("corpus.cli.catalog:show", "Show an entry, a raw record beside its rows, and counts"),
+    "catalog": ("corpus.cli.catalog:app", "Validate the catalog and its built counts"),
+    "build": ("corpus.cli.build:build", "Build datasets from raw files into the store"),
+    "rejects": ("corpus.cli.build:rejects", "List the raw records that became no rows, and why"),
+    "trace": ("corpus.cli.build:trace", "Find where a row came from, by its id"),
+    "clean": ("corpus.cli.build:clean", "Remove leftovers and unused versions from the home"),
+    "annotate": ("corpus.cli.annotate:annotate", "Compute the row-aligned columns of datasets"),
+    "mix": ("corpus.cli.mix:app", "Plan, build, show, verify and export mixtures"),
+    "train": ("train.cli:app", "Train an adapter on a mixture"),
+    "runs": ("train.cli:runs", "List the training runs in the home"),
+    "merge": ("train.cli:merge", "Merge an adapter into its base model"),
+    "verify": ("train.cli:verify", "Check a merged model against its certificate"),
+    "chat": ("train.cli:chat", "Answer instructions with a model and an optional adapter"),
+    "demo": ("corpus.cli.demo:demo", "Run the whole chain offline on the bundled samples"),
+}
+"""Verb -> (where it lives, its one line of help)."""
+
+VALUED = ("--home", "--catalog")
+FLAGS = ("--json", "--quiet")
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are used, not when they are listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return None
+        if getattr(ctx, "resilient_parsing", False) or _is_listing():
+            return _stub(cmd_name)
+        return load_verb(cmd_name)
+
+
+def load_verb(name: str) -> Any:
+    """Import a verb and return its command."""
+    module, _, attribute = VERBS[name][0].partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        app = typer.Typer(add_completion=False)
+        app.command(name)(found)
+        found = app
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
+
+
+def _stub(name: str) -> Any:
+    """Return a command that only knows its line of help: enough for listing."""
+    app = typer.Typer(add_completion=False)
+    app.command(name, help=VERBS[name][1])(lambda: None)
+    return typer.main.get_command(app)
+
+
+def _is_listing() -> bool:
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    return not words and not os.environ.get("_WOOLGATHER_COMPLETE")
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    home: Path | None = typer.Option(
+        None, help="Where everything is kept; default $WOOLGATHER_HOME or the user data folder"
+    ),
+    catalog: list[Path] = typer.Option([], help="A further catalog layer; may be repeated"),
+    json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout"),
+    quiet: bool = typer.Option(False, "--quiet", help="No logs and no progress on stderr"),
+) -> None:
+    """Gather instruction datasets by tags, mix them exactly, train on them, publish them."""
+    where = Home(home.expanduser()) if home else default_home()
+    ctx.obj = Session(where, list(catalog), json=json, quiet=quiet)
+
+
+def hoist(arguments: list[str]) -> list[str]:
+    """Move global options to the front, so that they may stand before or after the verb."""
+    front, rest = [], []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word in FLAGS or word.startswith(tuple(f"{name}=" for name in VALUED)):
+            front.append(word)
+        elif word in VALUED:
+            front += [word, *_one(words)]
+        else:
+            rest.append(word)
+    return front + rest
+
+
+def _one(words: Any) -> list[str]:
+    value = next(words, None)
+    return [] if value is None else [value]
+
+
+def refuse_strangers() -> None:
+    """Refuse to run when one of our packages would come from somewhere else.
+
+    A `train.py` or a `corpus` folder on PYTHONPATH is common and would shadow ours.
+    """
+    ours = Path(__file__).resolve().parent.parent.parent
+    for name in ("formatters", "crawl", "train"):
+        spec = importlib.util.find_spec(name)
+        where = Path(spec.origin).resolve() if spec and spec.origin else None
+        if where is not None and where.parent.parent != ours:
+            raise WoolgatherError(
+                f"{name} would be imported from {where}, expected it in {ours}."
+                " Unset PYTHONPATH or rename that file."
+            )
+
+
+def main() -> None:
+    """Run the command line; our errors become one line on stderr and exit code 1."""
+    try:
+        refuse_strangers()
+        app(hoist(sys.argv[1:]), prog_name="woolgather")
+    except WoolgatherError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader (such as `head`) has gone: what it wanted it has got.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        print(f"{error.filename or 'input/output'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)

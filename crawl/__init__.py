@@ -1,0 +1,1 @@
+"""Crawling: new instruction data from OpenAI-compatible endpoints."""

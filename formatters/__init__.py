@@ -1,0 +1,1 @@
+"""Formatters: from a raw record of an upstream release to rows of the store."""

@@ -1,0 +1,1 @@
+"""Training: LoRA on a mixture, loss by provenance, merging. Nothing outside imports torch."""
