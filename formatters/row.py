@@ -1,0 +1,76 @@
+"""What a formatter yields for a raw record: rows, unusable parts, or a refusal of the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RawRecord = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row before cleaning: texts as upstream has them."""
+
+    instruction: str
+    output: str
+    input: str = ""
+    history: tuple[tuple[str, str], ...] = ()
+    system: str | None = None
+    extra: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedPart:
+    """A part of a record that gives no row, though the record may give others."""
+
+    reason: str
+    detail: str
+
+
+class Rejection(Exception):
+    """Raised by a formatter for a record that can give no row at all."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+Formatter = Callable[[RawRecord], Iterable[Row | DroppedPart]]
+
+
+def text_of(record: RawRecord, key: str) -> str:
+    """Return a text that must be there.
+
+    Raises:
+        Rejection: `missing_field` when absent or null, `wrong_type` when not a text.
+    """
+    value = record.get(key)
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise Rejection("missing_field", f"{key!r} must be a string, got nothing")
+    raise Rejection("wrong_type", f"{key!r} must be a string, got {_type_name(value)}")
+
+
+def optional_text_of(record: RawRecord, key: str | None) -> str | None:
+    """Return a text that may be absent or null.
+
+    Raises:
+        Rejection: `wrong_type` when it is there and not a text.
+    """
+    if key is None or record.get(key) is None:
+        return None
+    return text_of(record, key)
+
+
+def extra_of(record: RawRecord, keys: Iterable[str]) -> dict[str, Any] | None:
+    """Return the fields to keep beside the row, or None when the record has none of them."""
+    kept = {key: record[key] for key in keys if record.get(key) is not None}
+    return kept or None
+
+
+def _type_name(value: object) -> str:
+    names = {dict: "an object", list: "a list", bool: "a boolean", int: "a number"}
+    return names.get(type(value), "a number" if isinstance(value, float) else type(value).__name__)
