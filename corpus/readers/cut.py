@@ -18,8 +18,8 @@ from typing import BinaryIO
 from corpus.errors import RawDataError
 from corpus.readers.scan import Scanner
 from corpus.readers.sniff import UTF8_BOM, Reading, as_utf8, sniff
-from corpus.readers.source import RawSource, Transcoded, is_ascii_based
-from corpus.readers.span import BLOCK_BYTES, Span
+from corpus.readers.source import RawSource, Transcoded, is_ascii_based, is_utf8
+from corpus.readers.span import BLOCK_BYTES, Dialect, Span
 
 BLANK_LINES = re.compile(rb"\n[ \t\r]*(?=\n)")
 MAX_RECORD_BYTES = 1 << 30
@@ -43,17 +43,21 @@ def cut(
         RawDataError: the file cannot be read as what it is or is declared to be.
     """
     encoding = str(options.get("encoding", "utf-8"))
-    ascii_based = is_ascii_based(encoding)
+    foreign = not is_ascii_based(encoding)
     with source.open() as stream:
-        text = stream if ascii_based else _transcode(stream, encoding, source.name)
+        text = _transcode(stream, encoding, source.name) if foreign else stream
         reading = sniff(source.name, text, options)
     if reading.shape == "arrow":
         yield from _cut_parquet(source)
         return
+    # JSON is scanned as text, so that its brackets are never half of another character.
+    foreign = foreign or (reading.shape != "table" and not is_utf8(encoding))
     with source.open() as stream:
-        if not ascii_based:
-            stream, reading = _transcode(stream, encoding, source.name), as_utf8(reading)
-        path = None if source.is_packed or not ascii_based else source.path
+        if foreign:
+            stream = _transcode(stream, encoding, source.name)
+        if foreign or is_utf8(encoding):
+            reading = as_utf8(reading)
+        path = None if source.is_packed or foreign else source.path
         window = _Window(stream, block_bytes)
         window.skip_bom()
         make = _Maker(source.name, reading, path)
@@ -116,20 +120,17 @@ class _Maker:
     path: Path | None
     records: int = 0
 
-    def span(
-        self, offset: int, data: bytes, count: int, shape: str | None = None, *, inline: bool = False
-    ) -> Span:
+    def span(self, offset: int, data: bytes, count: int, shape: str | None = None) -> Span:
         first, self.records = self.records, self.records + count
-        held = data if self.path is None or inline else None
         return Span(
             self.name,
             shape or self.reading.shape,
             first,
             count,
             len(data),
-            None if held is not None else self.path,
+            self.path,
             offset,
-            held,
+            data if self.path is None else None,
             dialect=self.reading.dialect,
         )
 
@@ -161,20 +162,22 @@ def count_lines(block: bytes) -> int:
 
 
 def _cut_table(window: _Window, make: _Maker, reading: Reading) -> Iterator[Span]:
-    rows = _table_rows(window, make, reading.dialect.quoted)
+    rows = _table_rows(window, make, reading.dialect.delimiter)
     if reading.has_header:
         header = next(rows, None)
         if header is None:
             return
         names = _header_names(header[1], make)
         make.reading = replace(reading, dialect=replace(reading.dialect, columns=names))
-    start, count, pieces, size = None, 0, [], 0
+    start: int | None = None
+    count, size = 0, 0
+    pieces: list[bytes] = []
     for offset, raw in rows:
         if start is None:
             start = offset
         pieces.append(raw)
         size += len(raw)
-        count += bool(raw.strip(b"\r\n"))
+        count += bool(raw.strip())
         if size >= window.block_bytes:
             yield make.span(start, b"".join(pieces), count)
             start, count, pieces, size = None, 0, [], 0
@@ -201,26 +204,29 @@ def parse_table_row(text: str, delimiter: str, quoted: bool) -> list[str]:
     return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
 
 
-def _table_rows(window: _Window, make: _Maker, quoted: bool) -> Iterator[tuple[int, bytes]]:
+def _table_rows(window: _Window, make: _Maker, delimiter: str) -> Iterator[tuple[int, bytes]]:
     """Yield (offset, raw bytes) of each record; under quoting it may span physical lines.
 
     The csv module itself says where a record ends; it sees the bytes as Latin-1, in which
     quotes and line ends are what they are in every ASCII-based encoding. A quote that never
     closes would swallow the rest of the file: such a line stands alone as a broken record.
     """
+    quoted = make.reading.dialect.quoted
     lines = _Lines(window, make)
     while True:
         start = lines.position
         first = lines.next_line()
         if first is None:
             return
-        if not quoted or first.count(b'"') % 2 == 0:
-            # An even number of quotes may still leave a field open ('a "b",c "d'), but only
-            # where quotes stand inside unquoted fields, which csv takes as text.
-            yield start, first
-            continue
-        record = lines.join_quoted(first, make.reading.dialect.delimiter)
-        yield start, record
+        yield start, lines.join_quoted(first, delimiter) if quoted and b'"' in first else first
+
+
+def split_table(data: bytes, dialect: Dialect) -> Iterator[bytes]:
+    """Yield the raw bytes of the records of a table span, as the cutter saw them."""
+    make = _Maker("", Reading("table", dialect), None)
+    window = _Window(io.BytesIO(data), BLOCK_BYTES)
+    for _, raw in _table_rows(window, make, dialect.delimiter):
+        yield raw
 
 
 class _Lines:
@@ -290,7 +296,7 @@ def _is_open(raw: bytes, delimiter: str) -> bool:
 
 def _cut_array(window: _Window, make: _Maker, distrusted: Collection[int]) -> Iterator[Span]:
     scanner = Scanner()
-    separator = _array_separator(window, make, scanner)
+    separator = _array_separator(window, scanner)
     if separator is None:
         yield from _cut_values(window, make, None, scanner)
         return
@@ -302,7 +308,7 @@ def _cut_array(window: _Window, make: _Maker, distrusted: Collection[int]) -> It
             if not window.data and window.is_end:
                 return
             continue
-        end = window.data.rfind(separator.bytes)
+        end = window.data.rfind(separator)
         if end < 0 and not window.is_end:
             window.grow(make.name)
             continue
@@ -312,26 +318,20 @@ def _cut_array(window: _Window, make: _Maker, distrusted: Collection[int]) -> It
             end += 1
         block = window.data[:end]
         if block:
-            yield make.span(window.offset, block, block.count(separator.bytes) + 1)
+            yield make.span(window.offset, block, block.count(separator) + 1)
         window.drop(end)
         _skip_between(window)
         if not window.data and window.is_end:
             return
 
 
-@dataclass(frozen=True, slots=True)
-class _Separator:
-    bytes: bytes
-
-
-def _array_separator(window: _Window, make: _Maker, scanner: Scanner) -> _Separator | None:
+def _array_separator(window: _Window, scanner: Scanner) -> bytes | None:
     """Learn what stands between the first two records; leave the window at the first record."""
     window.fill(window.block_bytes)
     opening = len(window.data) - len(window.data.lstrip()) + 1
     window.drop(opening)
     _skip_between(window)
-    encoding = make.reading.dialect.encoding
-    text = window.data.decode(encoding, "surrogateescape")
+    text = window.data.decode("utf-8", "surrogateescape")
     found = scanner.scan(text, is_end=window.is_end)
     first, second = next(found, None), next(found, None)
     if first is None or second is None or first.error or second.error:
@@ -343,7 +343,7 @@ def _array_separator(window: _Window, make: _Maker, scanner: Scanner) -> _Separa
         # Nested objects are separated likewise: let the first key tell records from them.
         key = re.match(r'\{\s*"(?:[^"\\]|\\.)*"', text[second.start :])
         between = text[first.end - 1 : second.start] + (key.group() if key else "{")
-    return _Separator(between.encode(encoding, "surrogateescape"))
+    return between.encode("utf-8", "surrogateescape")
 
 
 def _skip_between(window: _Window) -> None:
@@ -364,7 +364,6 @@ def _cut_values(
 ) -> Iterator[Span]:
     """Yield spans found by the scanner: to the end of the file, or until `stretch` bytes are done."""
     scanner = scanner or Scanner()
-    encoding = make.reading.dialect.encoding
     done = 0
     while stretch is None or done < stretch:
         window.fill(window.block_bytes)
@@ -373,20 +372,20 @@ def _cut_values(
             if window.is_end:
                 return
             continue
-        text = window.data.decode(encoding, "surrogateescape")
-        limit = len(text) if stretch is None else None
+        text = window.data.decode("utf-8", "surrogateescape")
         count, end = 0, 0
         for found in scanner.scan(text, is_end=window.is_end):
             count, end = count + 1, found.end
-            if limit is None and done + end >= (stretch or 0):
+            if stretch is not None and done + end >= stretch:
                 break
         if not count:
             if window.is_end:
                 return
             window.grow(make.name)
             continue
-        block = text[:end].encode(encoding, "surrogateescape")
-        yield make.span(window.offset, block, count, "values", inline=make.path is None)
+        block = text[:end].encode("utf-8", "surrogateescape")
+        span = make.span(window.offset, block, count, "values")
+        yield replace(span, keys=scanner.keys)
         window.drop(len(block))
         done += len(block)
 

@@ -18,7 +18,7 @@ GAP = re.compile(r"[\s,\[\]]*")
 """What may stand between records: white space, commas, the brackets of an array."""
 CANDIDATE = re.compile(r"\{(?=\s*\")")
 """Where a record may begin again after a broken one."""
-MAX_CANDIDATES = 2_000
+MAX_CANDIDATES = 100_000
 """How many places are tried after a broken record, before the rest is given up as broken too."""
 
 DECODER = json.JSONDecoder(strict=False)

@@ -152,6 +152,11 @@ def is_ascii_based(encoding: str) -> bool:
     return not name.startswith(("utf-16", "utf-32", "utf-7"))
 
 
+def is_utf8(encoding: str) -> bool:
+    """Tell whether an encoding is UTF-8, with or without a byte order mark."""
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+
+
 class Transcoded(io.RawIOBase):
     """A stream of an encoding that is not ASCII based, as UTF-8 bytes."""
 

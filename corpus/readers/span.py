@@ -41,6 +41,8 @@ class Span:
     take: int | None = None
     """With --limit: only so many of the records count."""
     dialect: Dialect = Dialect()
+    keys: frozenset[str] = frozenset()
+    """For scanned JSON: the keys by which a record is told from an object inside a broken one."""
 
     def read(self) -> bytes:
         """Return the raw bytes of the span."""

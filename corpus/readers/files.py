@@ -1,0 +1,146 @@
+"""Which raw files belong to an entry, in which order, and which lie beside them unread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from corpus.catalog import Entry, RawFile
+from corpus.errors import RawDataError
+from corpus.readers.sniff import KNOWN_SUFFIXES
+from corpus.readers.source import RawSource, sources_in
+
+NEVER_DATA = ("readme", "license", "source.")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One readable source with the subset and the reader options that hold for it."""
+
+    source: RawSource
+    subset: str | None
+    options: dict[str, object]
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The raw files of an entry: those read, in order, and those left alone."""
+
+    read: list[Input] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    fallback: bool = False
+    """True: no declared file name fits, so every file of a known container is read."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Return the bytes on disk of what is read."""
+        return sum(one.source.size for one in self.read)
+
+
+def raw_folder(entry: Entry, roots: Iterable[Path]) -> Path | None:
+    """Return the first folder below the roots that is named as the entry or an alias of it."""
+    for root in roots:
+        for name in (entry.id, *entry.raw_folders):
+            if (root / name).is_dir():
+                return root / name
+    return None
+
+
+def find_inputs(entry: Entry, folder: Path | None) -> Inputs:
+    """Return the inputs of an entry from its raw folder and its local `path` files.
+
+    Raises:
+        RawDataError: a local file is missing, or an archive is damaged.
+    """
+    local = [one for one in entry.files if one.path is not None]
+    if folder is None and local:
+        return _arranged(entry, [(one, entry.folder / str(one.path)) for one in local])
+    if folder is None:
+        return Inputs()
+    sources = [source for path, name in walk(folder) for source in sources_in(path, name)]
+    return _chosen(entry, sources)
+
+
+def given_inputs(entry: Entry, paths: Sequence[Path]) -> Inputs:
+    """Return the inputs of an entry from files that the user names (`build ID --from`).
+
+    Raises:
+        RawDataError: a file is missing, or its subset cannot be told from its name.
+    """
+    inputs = Inputs()
+    for path in paths:
+        if not path.is_file():
+            raise RawDataError(f"{path}: expected a raw file of {entry.id}, got no such file.")
+        for source in sources_in(path, path.name):
+            file = next((one for one in entry.files if one.fits(source.name)), None)
+            if file is None and entry.subsets:
+                names = ", ".join(one.match for one in entry.files)
+                raise RawDataError(
+                    f"{source.name}: expected a name that tells the subset of {entry.id}"
+                    f" ({names}). Rename the file."
+                )
+            inputs.read.append(_input(entry, file, source))
+    return inputs
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield (path, POSIX name below the folder) of every file, in the order of the names."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    named = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+    for name, path in named:
+        if not any(part.startswith(".") for part in PurePosixPath(name).parts):
+            yield path, name
+
+
+def _arranged(entry: Entry, files: Sequence[tuple[RawFile, Path]]) -> Inputs:
+    inputs = Inputs()
+    for file, path in files:
+        if not path.is_file():
+            raise RawDataError(f"{entry.where}: {entry.id}: expected a file {path}, got none.")
+        for source in sources_in(path, str(file.path)):
+            inputs.read.append(_input(entry, file, source))
+    return inputs
+
+
+def _chosen(entry: Entry, sources: Sequence[RawSource]) -> Inputs:
+    inputs = Inputs()
+    taken: set[str] = set()
+    for file in entry.files:
+        for source in sources:
+            if source.name not in taken and _fits(file, source.name):
+                taken.add(source.name)
+                inputs.read.append(_input(entry, file, source))
+    if not taken:
+        inputs.fallback = True
+        for source in sources:
+            if is_known(source.name):
+                taken.add(source.name)
+                inputs.read.append(_input(entry, None, source))
+    inputs.read.sort(key=lambda one: _subset_order(entry, one.subset))
+    inputs.ignored = [source.name for source in sources if source.name not in taken]
+    return inputs
+
+
+def _fits(file: RawFile, name: str) -> bool:
+    """Tell whether a declared file is this source: by the member's name or by its archive's."""
+    return file.fits(name) or file.fits(name.partition("!/")[0])
+
+
+def _subset_order(entry: Entry, subset: str | None) -> int:
+    """Rows of a subset are contiguous, subsets in the order of the catalog."""
+    names = [one.id for one in entry.subsets]
+    return names.index(subset) if subset in names else -1
+
+
+def _input(entry: Entry, file: RawFile | None, source: RawSource) -> Input:
+    options = dict(entry.reader_for(file)) if file is not None else dict(entry.reader)
+    return Input(source, file.subset if file is not None else None, options)
+
+
+def is_known(name: str) -> bool:
+    """Tell whether a file may hold records, judged by its name."""
+    path = PurePosixPath(name.lower().replace("!/", "/"))
+    if path.name.startswith(NEVER_DATA) or path.suffix == ".md":
+        return False
+    return path.suffix in KNOWN_SUFFIXES
