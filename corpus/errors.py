@@ -53,4 +53,6 @@ class MissingExtraError(WoolgatherError, ImportError):
         self.what, self.package, self.extra = what, package, extra
 
     def __str__(self) -> str:
-        return f"{self.what} needs {self.package}. Install it: pip install 'woolgather[{self.extra}]'"
+        return (
+            f"{self.what} needs {self.package}. Install it: pip install 'woolgather[{self.extra}]'"
+        )

@@ -1,7 +1,7 @@
 """Formatters of chains of thought: a question, a rationale and an answer, put into words by a template.
 
-    Tom has 3 apples and buys 4. How many?<TAB>7<TAB>He has 3 + 4 = 7 apples.
-    {"question": "...", "answer": "48/2 = <<48/2=24>>24 clips ...\\n#### 72"}
+Tom has 3 apples and buys 4. How many?<TAB>7<TAB>He has 3 + 4 = 7 apples.
+{"question": "...", "answer": "48/2 = <<48/2=24>>24 clips ...\\n#### 72"}
 """
 
 from __future__ import annotations
@@ -10,7 +10,15 @@ import re
 from collections.abc import Iterable
 
 from formatters.registry import FORMATTERS
-from formatters.row import DroppedPart, Formatter, RawRecord, Rejection, Row, text_of
+from formatters.row import (
+    DroppedPart,
+    Formatter,
+    RawRecord,
+    RecordFormatter,
+    Rejection,
+    Row,
+    text_of,
+)
 from formatters.template import choose, template_set
 
 CALCULATION = re.compile(r"<<[^<>]*>>")
@@ -43,9 +51,7 @@ def rationale(
         asked, answered, why = (text.strip() for text in texts)
         return [worded(asked, why, answered, wordings.name, template_seed)]
 
-    format_rationale.required = (question, answer, rationale)  # type: ignore[attr-defined]
-    format_rationale.templates = (templates,)  # type: ignore[attr-defined]
-    return format_rationale
+    return RecordFormatter(format_rationale, (question, answer, rationale), (templates,))
 
 
 @FORMATTERS.register("worked_answer")
@@ -71,9 +77,7 @@ def worked_answer(
         why = CALCULATION.sub("", why).strip()
         return [worded(asked, why, result.strip().replace(",", ""), templates, template_seed)]
 
-    format_worked.required = (question, answer)  # type: ignore[attr-defined]
-    format_worked.templates = (templates,)  # type: ignore[attr-defined]
-    return format_worked
+    return RecordFormatter(format_worked, (question, answer), (templates,))
 
 
 def worded(question: str, rationale: str, answer: str, templates: str, seed: int) -> Row:

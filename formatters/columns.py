@@ -54,10 +54,16 @@ class ColumnsFormatter:
         names += self.when_blank.values()
         return tuple(dict.fromkeys(names))
 
+    @property
     def required(self) -> tuple[str, ...]:
         """Return the raw columns that a record must have, for choosing between formatters."""
         named = [self.instruction] if self.instruction else self._prompt_fields()
         return (*named, self.output)
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Return no template sets: `prompt` is an argument."""
+        return ()
 
     def __call__(self, record: RawRecord) -> Iterator[Row | DroppedPart]:
         columns: dict[str, list[Any]] = {
@@ -85,7 +91,7 @@ class ColumnsFormatter:
             system=columns[self.system] if self.system else None,
             extra=self._extras(columns, len(outputs)) if self.extra else None,
         )
-        for name in self.required():
+        for name in self.required:
             if None in columns[name]:
                 self._refuse_missing(block, name, columns[name])
         return block
@@ -126,13 +132,13 @@ class ColumnsFormatter:
         if not prefix:
             return texts
         return [
-            text.lstrip().removeprefix(prefix) if text and text.lstrip().startswith(prefix) else text
+            text.lstrip().removeprefix(prefix)
+            if text and text.lstrip().startswith(prefix)
+            else text
             for text in texts
         ]
 
-    def _extras(
-        self, columns: Mapping[str, list[Any]], n_rows: int
-    ) -> list[dict[str, Any] | None]:
+    def _extras(self, columns: Mapping[str, list[Any]], n_rows: int) -> list[dict[str, Any] | None]:
         if len(self.extra) == 1:
             name = self.extra[0]
             return [None if value is None else {name: value} for value in columns[name]]

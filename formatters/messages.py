@@ -1,7 +1,7 @@
 """Formatters of dialogues kept as lists: turns with roles, parallel lists, MOSS's numbered turns.
 
-    {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}
-    {"input": ["Hi", "And you?"], "output": ["Hello.", "Fine."]}
+{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}
+{"input": ["Hi", "And you?"], "output": ["Hello.", "Fine."]}
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from formatters.row import (
     DroppedPart,
     Formatter,
     RawRecord,
+    RecordFormatter,
     Rejection,
     Row,
     extra_of,
@@ -36,9 +37,9 @@ def messages(
     extra: Sequence[str] = (),
 ) -> Formatter:
     """Read a list of turns, each an object with a role and a text."""
-    roles = {name: USER for name in user}
-    roles |= {name: ASSISTANT for name in assistant}
-    roles |= {name: SYSTEM for name in system}
+    roles = dict.fromkeys(user, USER)
+    roles |= dict.fromkeys(assistant, ASSISTANT)
+    roles |= dict.fromkeys(system, SYSTEM)
 
     def format_messages(record: RawRecord) -> Iterable[Row | DroppedPart]:
         found = [
@@ -48,8 +49,7 @@ def messages(
         head = optional_text_of(record, system_column)
         return row_from_turns(found, system=head, extra=extra_of(record, extra))
 
-    format_messages.required = (turns,)  # type: ignore[attr-defined]
-    return format_messages
+    return RecordFormatter(format_messages, (turns,))
 
 
 @FORMATTERS.register("parallel_turns")
@@ -69,8 +69,7 @@ def parallel_turns(
         turns = [(USER if n % 2 == 0 else ASSISTANT, text) for n, text in _woven(asked, answered)]
         return row_from_turns(turns, extra=extra_of(record, extra))
 
-    format_parallel.required = (user, assistant)  # type: ignore[attr-defined]
-    return format_parallel
+    return RecordFormatter(format_parallel, (user, assistant))
 
 
 FIELD = re.compile(r"^\s*<\|[^|]*\|>\s*:?\s*(?P<text>.*?)\s*(?:<eo[hmtcr]>)?\s*$", re.DOTALL)
@@ -101,8 +100,7 @@ def moss(
         head = optional_text_of(record, system)
         return row_from_turns(turns, system=head, extra=extra_of(record, extra))
 
-    format_moss.required = (chat,)  # type: ignore[attr-defined]
-    return format_moss
+    return RecordFormatter(format_moss, (chat,))
 
 
 def _moss_text(turn: Any, name: str, speaker: str) -> str:
@@ -118,9 +116,7 @@ def _turn_number(name: str) -> tuple[int, str]:
     return (int(digits.group()) if digits else 0, name)
 
 
-def _turn(
-    number: int, raw: Any, role: str, content: str, roles: dict[str, str]
-) -> tuple[str, str]:
+def _turn(number: int, raw: Any, role: str, content: str, roles: dict[str, str]) -> tuple[str, str]:
     if not isinstance(raw, dict):
         raise Rejection("wrong_type", f"turn {number} must be an object")
     speaker, text = raw.get(role), raw.get(content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 RawRecord = dict[str, Any]
 
@@ -37,7 +37,29 @@ class Rejection(Exception):
         self.reason, self.detail = reason, detail
 
 
-Formatter = Callable[[RawRecord], Iterable[Row | DroppedPart]]
+class Formatter(Protocol):
+    """Makes rows of one raw record; says what a record must have, for choosing between several."""
+
+    @property
+    def required(self) -> tuple[str, ...]: ...
+
+    @property
+    def templates(self) -> tuple[str, ...]: ...
+
+    def __call__(self, record: RawRecord) -> Iterable[Row | DroppedPart]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFormatter:
+    """A formatter made of a function."""
+
+    function: Callable[[RawRecord], Iterable[Row | DroppedPart]]
+    required: tuple[str, ...]
+    templates: tuple[str, ...] = ()
+    """Names of the template sets that shape its rows."""
+
+    def __call__(self, record: RawRecord) -> Iterable[Row | DroppedPart]:
+        return self.function(record)
 
 
 def text_of(record: RawRecord, key: str) -> str:

@@ -1,6 +1,6 @@
 """Formatters of labelled tasks: a task token, a text and its target, with instructions as data.
 
-    to title<TAB>ABSTRACT<TAB>TITLE
+to title<TAB>ABSTRACT<TAB>TITLE
 """
 
 from __future__ import annotations
@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from formatters.registry import FORMATTERS
-from formatters.row import DroppedPart, Formatter, RawRecord, Rejection, Row, extra_of, text_of
+from formatters.row import (
+    DroppedPart,
+    Formatter,
+    RawRecord,
+    RecordFormatter,
+    Rejection,
+    Row,
+    extra_of,
+    text_of,
+)
 from formatters.template import choose, template_set
 
 
@@ -37,6 +46,4 @@ def labelled_task(
         kept = {"task": token, **(extra_of(record, extra) or {})}
         return [Row(instruction, target, given, extra=kept)]
 
-    format_task.required = (task, input, output)  # type: ignore[attr-defined]
-    format_task.templates = (templates,)  # type: ignore[attr-defined]
-    return format_task
+    return RecordFormatter(format_task, (task, input, output), (templates,))

@@ -1,6 +1,6 @@
 """The `transcript` formatter: dialogues written as one text with speaker marks.
 
-    {"chosen": "\\n\\nHuman: What is wool?\\n\\nAssistant: Hair of sheep.", "rejected": "..."}
+{"chosen": "\\n\\nHuman: What is wool?\\n\\nAssistant: Hair of sheep.", "rejected": "..."}
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from formatters.row import (
     DroppedPart,
     Formatter,
     RawRecord,
+    RecordFormatter,
     Rejection,
     Row,
     extra_of,
@@ -49,8 +50,7 @@ def transcript(
             kept["rejected"] = other.rpartition(assistant)[2].strip()
         return row_from_turns(turns, extra=kept or None)
 
-    format_transcript.required = (text,)  # type: ignore[attr-defined]
-    return format_transcript
+    return RecordFormatter(format_transcript, (text,))
 
 
 def split_turns(whole: str, marks: re.Pattern[str], user: str) -> list[tuple[str, str]]:

@@ -154,9 +154,7 @@ def _cut_lines(window: _Window, make: _Maker) -> Iterator[Span]:
 def count_lines(block: bytes) -> int:
     """Count the lines of a block that are not blank."""
     count = block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
-    if block[:1] in b"\n\r\t " or b"\n\n" in block or b"\n\r" in block or b"\n " in block:
-        count = sum(1 for line in block.split(b"\n") if line.strip())
-    elif block.rstrip(b"\n") != block.rstrip():
+    if block[:1] in b"\n\r\t " or b"\n\n" in block or b"\n\r" in block or b"\n " in block or block.rstrip(b"\n") != block.rstrip():
         count = sum(1 for line in block.split(b"\n") if line.strip())
     return count
 

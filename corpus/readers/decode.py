@@ -204,8 +204,19 @@ def raw_texts(span: Span) -> list[str]:
     """Return the raw text of each record of a decodable JSON span: what rejects keep."""
     data = span.read()
     if span.shape == "array":
-        return [bytes(raw).decode() for raw in msgspec.json.decode(b"[%b]" % data, type=list[msgspec.Raw])]
+        return [
+            bytes(raw).decode()
+            for raw in msgspec.json.decode(b"[%b]" % data, type=list[msgspec.Raw])
+        ]
     return [line.decode(errors="backslashreplace") for line in data.split(b"\n") if line.strip()]
 
 
-__all__ = ["Broken", "CountMismatch", "TextColumns", "count_lines", "decode_columns", "decode_records", "raw_texts"]
+__all__ = [
+    "Broken",
+    "CountMismatch",
+    "TextColumns",
+    "count_lines",
+    "decode_columns",
+    "decode_records",
+    "raw_texts",
+]

@@ -50,9 +50,7 @@ def sniff(name: str, stream: BinaryIO, options: dict[str, object]) -> Reading:
         shape = "array"
     elif text[:1] == b"{":
         shape = "lines" if _first_line_is_whole(text, len(head) < HEAD_BYTES) else "values"
-    elif not text:
-        shape = "lines"
-    elif suffix in (".jsonl", ".ndjson", ".json"):
+    elif not text or suffix in (".jsonl", ".ndjson", ".json"):
         shape = "lines"
     else:
         raise RawDataError(

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -52,7 +53,7 @@ class RawSource:
         """
         try:
             if self.member is not None:
-                with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
+                with _archive(self.path, self.path.stat().st_mtime_ns).open(self.member) as stream:
                     yield self._bounded(_ungzip(stream))
             else:
                 with self.path.open("rb") as stream:
@@ -72,6 +73,12 @@ class RawSource:
 
     def _bounded(self, stream: BinaryIO) -> BinaryIO:
         return io.BufferedReader(_Bounded(stream, self.name, self.size), 1 << 20)
+
+
+@lru_cache(maxsize=4)
+def _archive(path: Path, changed_ns: int) -> zipfile.ZipFile:
+    """Keep an archive open: its directory is read once, not once for each member."""
+    return zipfile.ZipFile(path)
 
 
 class _Bounded(io.RawIOBase):

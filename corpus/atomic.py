@@ -1,0 +1,102 @@
+"""Writing so that a kill at any instant leaves the old thing or the new one, never a half."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from corpus.errors import BusyError
+
+UNFINISHED = ".unfinished-"
+"""Prefix of the temporary names; `clean` removes what carries it and has no owner."""
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small text file atomically and durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{UNFINISHED}{path.name}-{uuid.uuid4().hex[:8]}")
+    with temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` when the block ends well, and goes when not.
+
+    A folder that is at `path` already (the same content, made by somebody else meanwhile) stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{UNFINISHED}{path.name[:16]}-{uuid.uuid4().hex[:8]}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            shutil.rmtree(temporary)
+        else:
+            sync_folder(temporary)
+            temporary.rename(path)
+            sync_folder(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def sole_writer(locks: Path, name: str, *, wait: bool = True, say: object = None) -> Iterator[None]:
+    """Hold the lock of a name while the block runs; wait for another holder, naming it once.
+
+    Args:
+        say: called with one line when there is something to wait for.
+
+    Raises:
+        BusyError: it is held and `wait` is False.
+    """
+    locks.mkdir(parents=True, exist_ok=True)
+    safe = name.replace("/", "+")
+    lock, holder = FileLock(locks / f"{safe}.lock"), locks / f"{safe}.holder"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        if not wait:
+            raise BusyError(f"{name} is being written by {who}. Try again later.") from None
+        if callable(say):
+            say(f"waiting for {who}, which writes {name}")
+        lock.acquire()
+    try:
+        holder.write_text(f"process {os.getpid()}", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def is_locked(locks: Path, name: str) -> bool:
+    """Tell whether somebody writes the thing of that name now."""
+    path = locks / f"{name.replace('/', '+')}.lock"
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,294 @@
+"""Build: raw files of a catalog entry to a finished folder of the store.
+
+Inputs are found, fingerprinted, cut into units, converted by workers, and accounted for here;
+the folder appears under its final name when everything in it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from corpus.atomic import UNFINISHED, new_folder, sole_writer
+from corpus.catalog import Entry
+from corpus.engine import Engine, load
+from corpus.errors import RawDataError, StoreError
+from corpus.fingerprint import build_fingerprint, file_sha256
+from corpus.readers.files import Inputs, find_inputs, given_inputs, raw_folder
+from corpus.readers.units import Distrust, plan_units
+from corpus.settings import Home
+from corpus.store import (
+    REJECT_SCHEMA,
+    REJECTS,
+    Build,
+    FileInfo,
+    Manifest,
+    ShardInfo,
+    Store,
+    open_build,
+    write_manifest,
+)
+
+CONVERT = "formatters.convert:convert"
+JOB = "formatters.convert:Job"
+PREVIEW = "formatters.convert:preview"
+SMALL_BYTES = 12 << 20
+"""Less raw text than this is converted in the parent: starting a pool would cost more."""
+
+Advance = Callable[[float, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """How to build: where raw files are, and how much of them to take."""
+
+    roots: tuple[Path, ...]
+    """Folders that hold `<id>/` folders of raw files, in the order they are tried."""
+    given: tuple[Path, ...] = ()
+    """Raw files named by the user, instead of the roots."""
+    limit: int | None = None
+    """At most so many records of each subset; None: all."""
+    wait: bool = True
+    """Wait for another writer of the same id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build came to."""
+
+    build: Build
+    seconds: float
+    reused: bool
+
+
+def inputs_of(entry: Entry, request: BuildRequest) -> Inputs:
+    """Return the raw files that the request means for an entry.
+
+    Raises:
+        RawDataError: a named file is missing, or an archive is damaged.
+    """
+    if request.given:
+        return given_inputs(entry, request.given)
+    return find_inputs(entry, raw_folder(entry, request.roots))
+
+
+def build_entry(
+    entry: Entry,
+    inputs: Inputs,
+    home: Home,
+    engine: Engine,
+    request: BuildRequest,
+    *,
+    advance: Advance = lambda done, total: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Built:
+    """Build an entry, or find that the same build is there already, and make it current.
+
+    Raises:
+        RawDataError: a raw file cannot be read, or no record of it became a row.
+        BusyError: another process builds the entry and the request does not wait.
+    """
+    started = time.perf_counter()
+    files = _file_infos(inputs)
+    fingerprint = _fingerprint(entry, inputs, files, request.limit)
+    store = Store(home)
+    with sole_writer(home.locks, f"store-{entry.id}", wait=request.wait, say=say):
+        remove_unfinished(store.folder(entry.id))
+        build = store.find(entry.id, fingerprint)
+        reused = build is not None and not build.damage()
+        if build is not None and not reused:
+            shutil.rmtree(build.path)
+        if not reused or build is None:
+            path = store.folder(entry.id) / fingerprint
+            with new_folder(path) as folder:
+                account = _Account(folder)
+                _convert(entry, inputs, engine, account, request.limit, advance)
+                _check_rows(entry, account)
+                write_manifest(
+                    folder, account.manifest(entry, inputs, files, fingerprint, request.limit)
+                )
+            build = open_build(path)
+        store.make_current(build)
+    return Built(build, time.perf_counter() - started, reused)
+
+
+def preview(entry: Entry, inputs: Inputs, count: int) -> list[tuple[Any, list[dict[str, Any]]]]:
+    """Return the first raw records beside the rows (or the rejects) that they become."""
+    pairs: list[tuple[Any, list[dict[str, Any]]]] = []
+    for unit in plan_units(entry.id, inputs.read, limit=count):
+        pairs += load(PREVIEW)(unit, entry.formatters_for(unit.subset))
+        if len(pairs) >= count:
+            break
+    return pairs[:count]
+
+
+def remove_unfinished(folder: Path) -> int:
+    """Remove what killed builds left in a folder whose lock is held; return how many."""
+    left = list(folder.glob(f"{UNFINISHED}*")) if folder.is_dir() else []
+    for path in left:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return len(left)
+
+
+def _file_infos(inputs: Inputs) -> tuple[FileInfo, ...]:
+    paths: dict[Path, str] = {}
+    for one in inputs.read:
+        paths.setdefault(one.source.path, one.source.name.partition("!/")[0])
+    return tuple(
+        FileInfo(name, path.stat().st_size, file_sha256(path)) for path, name in paths.items()
+    )
+
+
+def _fingerprint(entry: Entry, inputs: Inputs, files: Sequence[FileInfo], limit: int | None) -> str:
+    subsets = sorted({one.subset or "" for one in inputs.read})
+    named = {name: [list(one) for one in entry.formatters_for(name or None)] for name in subsets}
+    shaping = load("formatters.convert:shaping")(
+        [one for name in subsets for one in entry.formatters_for(name or None)]
+    )
+    return build_fingerprint(
+        formatters=named,
+        readers=[one.options for one in inputs.read],
+        files=[(one.name, one.size, one.sha256) for one in files],
+        inputs=[f"{one.subset or ''}:{one.source.name}" for one in inputs.read],
+        modules=shaping.modules,
+        templates=shaping.templates,
+        limit=limit,
+    )
+
+
+def _convert(
+    entry: Entry,
+    inputs: Inputs,
+    engine: Engine,
+    account: _Account,
+    limit: int | None,
+    advance: Advance,
+) -> None:
+    """Convert every unit in order; a wrongly counted stretch is cut again by the scanner."""
+    names = {one.subset for one in inputs.read}
+    job = load(JOB)(account.folder, {name: entry.formatters_for(name) for name in names})
+    packed = sum(one.source.size for one in inputs.read if one.source.is_packed)
+    small = inputs.total_bytes + 4 * packed < SMALL_BYTES
+    distrusted: dict[str, Distrust] = {}
+    with account:
+        while True:
+            units = plan_units(entry.id, inputs.read, limit=limit, distrusted=distrusted)
+            ahead = _skip(units, account.units)
+            for unit, shard in engine.map_shards(CONVERT, ahead, job, small=small):
+                if shard.mismatch is not None:
+                    span = unit.spans[shard.mismatch]
+                    distrusted.setdefault(span.file, Distrust()).offsets.add(span.offset)
+                    break
+                account.add(unit, shard)
+                advance(account.bytes, inputs.total_bytes + 4 * packed)
+            else:
+                return
+
+
+def _skip(units: Iterator[Any], count: int) -> Iterator[Any]:
+    for unit in units:
+        if unit.number >= count:
+            yield unit
+
+
+@dataclass(slots=True)
+class _Account:
+    """Sums up the shards of a build as they come, in order."""
+
+    folder: Path
+    units: int = 0
+    bytes: int = 0
+    rows: int = 0
+    records: int = 0
+    dropped_parts: int = 0
+    shards: list[ShardInfo] = field(default_factory=list)
+    subsets: dict[str, tuple[int, int]] = field(default_factory=dict)
+    inputs: dict[str, dict[str, int]] = field(default_factory=dict)
+    reasons: Counter[str] = field(default_factory=Counter)
+    _digest: Any = field(default_factory=hashlib.sha256)
+    _rejects: Any = None
+
+    def __enter__(self) -> _Account:
+        self._rejects = pa.ipc.new_file(str(self.folder / REJECTS), REJECT_SCHEMA)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rejects.close()
+
+    def add(self, unit: Any, shard: Any) -> None:
+        """Take one converted unit into the account."""
+        self.units += 1
+        self.bytes += sum(span.length for span in unit.spans)
+        if unit.subset is not None:
+            start, _ = self.subsets.get(unit.subset, (self.rows, self.rows))
+            self.subsets[unit.subset] = (start, self.rows + shard.rows)
+        self.rows += shard.rows
+        self.records += shard.records
+        self._digest.update(shard.ids)
+        if shard.file is not None:
+            self.shards.append(ShardInfo(shard.file, shard.rows, shard.bytes, shard.xxh3))
+        for name, (records, rows) in shard.file_counts.items():
+            sums = self.inputs.setdefault(name, {"records": 0, "rows": 0})
+            sums["records"] += records
+            sums["rows"] += rows
+        self._add_rejects(shard.rejects)
+
+    def _add_rejects(self, rejects: Sequence[Any]) -> None:
+        whole = [one for one in rejects if not one.is_part]
+        self.dropped_parts += len(rejects) - len(whole)
+        self.reasons.update(one.reason for one in whole)
+        if rejects:
+            columns = [
+                pa.array([getattr(one, name) for one in rejects], REJECT_SCHEMA.field(name).type)
+                for name in REJECT_SCHEMA.names
+            ]
+            self._rejects.write_batch(pa.RecordBatch.from_arrays(columns, schema=REJECT_SCHEMA))
+
+    def manifest(
+        self,
+        entry: Entry,
+        inputs: Inputs,
+        files: tuple[FileInfo, ...],
+        fingerprint: str,
+        limit: int | None,
+    ) -> Manifest:
+        """Return the manifest of the finished build."""
+        return Manifest(
+            id=entry.id,
+            fingerprint=fingerprint,
+            rows_digest=self._digest.hexdigest(),
+            rows=self.rows,
+            records=self.records,
+            rejected=sum(self.reasons.values()),
+            dropped_parts=self.dropped_parts,
+            limit=limit,
+            variant="raw",
+            subsets=self.subsets,
+            shards=tuple(self.shards),
+            files=files,
+            inputs=self.inputs,
+            ignored=tuple(inputs.ignored),
+            fallback=inputs.fallback,
+            reasons=dict(self.reasons),
+        )
+
+
+def _check_rows(entry: Entry, account: _Account) -> None:
+    if account.rows + sum(account.reasons.values()) and not account.rows:
+        reason, count = account.reasons.most_common(1)[0]
+        raise RawDataError(
+            f"{entry.id}: expected rows, got none: all {account.records} records were rejected,"
+            f" {count} of them for {reason}. Compare the raw files with the entry ({entry.where})."
+        )
+    if not account.rows:
+        raise RawDataError(f"{entry.id}: expected records in its raw files, got none.")
+    if account.records < account.rows and not account.records:
+        raise StoreError(f"{entry.id}: rows without records")

@@ -1,0 +1,234 @@
+"""The verbs of the store: build, rejects, trace, clean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from corpus.cli.session import Session
+from corpus.errors import CatalogError, RawDataError, WoolgatherError
+
+if TYPE_CHECKING:
+    from corpus.build import BuildRequest, Built
+    from corpus.catalog import Entry
+    from corpus.engine import Engine
+
+RAW_HELP = "Folder with <id>/ folders of raw files; default: raw/ in the home"
+
+
+def build(
+    ctx: typer.Context,
+    expr: str = typer.Argument(metavar="EXPR", help="Tag expression, such as 'lang:CN & gen:SI'"),
+    files: list[Path] = typer.Argument(None, help="Further raw files, with --from"),
+    raw: list[Path] = typer.Option([], help=RAW_HELP),
+    from_: list[Path] = typer.Option([], "--from", help="Raw files of one id, instead of --raw"),
+    limit: int | None = typer.Option(
+        None, min=1, help="Take at most so many records of each subset; default: all"
+    ),
+    dry_run: int | None = typer.Option(
+        None, min=1, help="Show what so many records become; write nothing"
+    ),
+    workers: int | None = typer.Option(None, min=1, help="Processes; default: one for each core"),
+    engine: str = typer.Option("processes", help="serial | processes"),
+    verify: bool = typer.Option(False, help="Check the shards of what is built against their sums"),
+    no_wait: bool = typer.Option(False, help="Fail at once when another process builds the same"),
+) -> None:
+    """Build datasets from raw files into the store."""
+    from corpus.build import BuildRequest
+    from corpus.engine import ENGINES, Engine
+    from corpus.registry import suggest
+
+    session: Session = ctx.obj
+    if engine not in ENGINES:
+        raise CatalogError(f"engine {engine!r} is unknown.{suggest(engine, ENGINES)}")
+    entries = _entries(session, expr)
+    given = (*from_, *(files or []))
+    if given and len(entries) != 1:
+        raise CatalogError(f"--from belongs to one id, got {len(entries)} from {expr!r}.")
+    for root in raw:
+        if not root.is_dir():
+            raise RawDataError(f"{root}: expected a folder of raw files, got none.")
+    roots = tuple(raw) or (session.home.raw,)
+    request = BuildRequest(roots, given, limit, wait=not no_wait)
+    if dry_run is not None:
+        _show_preview(session, entries, request, dry_run)
+        return
+    with Engine(engine, workers) as pool:
+        report = _build_all(session, entries, request, pool, verify=verify)
+    session.result(report, _summary(report))
+    if report["failed"] or (report["skipped"] and not report["built"]):
+        raise typer.Exit(1)
+
+
+def _entries(session: Session, expr: str) -> list[Entry]:
+    """Return the entries of an expression, each once, in catalog order."""
+    found = {one.entry.id: one.entry for one in session.catalog().select(expr)}
+    return list(found.values())
+
+
+def _build_all(
+    session: Session, entries: list[Entry], request: BuildRequest, pool: Engine, *, verify: bool
+) -> dict[str, Any]:
+    report: dict[str, list[dict[str, Any]]] = {"built": [], "skipped": [], "failed": []}
+    for entry in entries:
+        try:
+            built = _build_one(session, entry, request, pool)
+            if isinstance(built, str):
+                report["skipped"].append({"id": entry.id, "reason": built})
+                session.log(f"skipped {entry.id}: {built}")
+                continue
+            damage = built.build.damage() if verify else []
+            if damage:
+                raise RawDataError(f"{entry.id}: stored rows are damaged: {damage[0]}")
+        except (WoolgatherError, OSError) as error:
+            report["failed"].append({"id": entry.id, "error": str(error), "where": entry.where})
+            session.log(f"failed {entry.id}: {error}")
+            continue
+        report["built"].append(_built_json(built))
+        session.log(_built_line(built))
+    return report
+
+
+def _build_one(session: Session, entry: Entry, request: BuildRequest, pool: Engine) -> Built | str:
+    """Build an entry, or return why there is nothing to build."""
+    from corpus.build import build_entry, inputs_of
+
+    if not entry.available and not request.given:
+        return f"not available: {entry.unavailable_reason or 'upstream never released it'}"
+    inputs = inputs_of(entry, request)
+    if not inputs.read:
+        names = ", ".join(sorted({one.match for one in entry.files})[:4])
+        where = " or ".join(str(root / entry.id) for root in request.roots)
+        return f"no raw files in {where}; expected {names}"
+    with session.progress(entry.id) as advance:
+        return build_entry(
+            entry, inputs, session.home, pool, request, advance=advance, say=session.log
+        )
+
+
+def _built_json(built: Built) -> dict[str, Any]:
+    manifest = built.build.manifest
+    return {
+        "id": manifest.id,
+        "path": str(built.build.path),
+        "rows": manifest.rows,
+        "rejected": manifest.rejected,
+        "records": manifest.records,
+        "dropped_parts": manifest.dropped_parts,
+        "seconds": round(built.seconds, 3),
+        "reused": built.reused,
+        "files": [{"name": name, **counts} for name, counts in manifest.inputs.items()],
+        "ignored": list(manifest.ignored),
+        "fallback": manifest.fallback,
+        "reasons": manifest.reasons,
+        "limit": manifest.limit,
+    }
+
+
+def _built_line(built: Built) -> str:
+    manifest = built.build.manifest
+    verb = "reused" if built.reused else "built"
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(manifest.reasons.items()))
+    notes = [f"{manifest.rejected} rejected" + (f": {reasons}" if reasons else "")]
+    if manifest.dropped_parts:
+        notes.append(f"{manifest.dropped_parts} parts dropped")
+    if manifest.limit is not None:
+        notes.append(f"limit {manifest.limit}")
+    if manifest.fallback:
+        notes.append("no declared file name fits: read every file of a known kind")
+    return f"{verb} {manifest.id}: {manifest.rows} rows ({'; '.join(notes)})"
+
+
+def _summary(report: dict[str, Any]) -> str:
+    built = report["built"]
+    rows = sum(one["rows"] for one in built)
+    rejected = sum(one["rejected"] for one in built)
+    parts = [f"wrote {rows} rows of {len(built)} datasets ({rejected} records rejected)"]
+    if built:
+        parts.append(f"to {Path(built[0]['path']).parent.parent}")
+    for kind in ("skipped", "failed"):
+        if report[kind]:
+            parts.append(f"; {kind}: {', '.join(one['id'] for one in report[kind])}")
+    return " ".join(parts).replace(" ;", ";")
+
+
+def _show_preview(
+    session: Session, entries: list[Entry], request: BuildRequest, count: int
+) -> None:
+    import json
+
+    from corpus.build import inputs_of, preview
+
+    shown: list[dict[str, Any]] = []
+    for entry in entries:
+        inputs = inputs_of(entry, request)
+        pairs = preview(entry, inputs, count) if inputs.read else []
+        shown += [{"id": entry.id, "record": raw, "rows": rows} for raw, rows in pairs]
+    text = "\n".join(json.dumps(one, ensure_ascii=False, indent=1) for one in shown)
+    session.result({"preview": shown}, text)
+
+
+def rejects(
+    ctx: typer.Context,
+    id: str = typer.Argument(metavar="ID", help="Catalog id of a built dataset"),
+    limit: int = typer.Option(20, min=0, help="Show at most so many; 0 shows all"),
+    reason: str | None = typer.Option(None, help="Only rejects for this reason; default: all"),
+) -> None:
+    """List the raw records that became no rows, and why."""
+    from corpus.store import Store
+
+    session: Session = ctx.obj
+    rows = Store(session.home).current(id).rejects().to_pylist()
+    if reason is not None:
+        rows = [row for row in rows if row["reason"] == reason]
+    shown = rows[: limit or None]
+    lines = [_reject_line(row) for row in shown]
+    if len(rows) > len(shown):
+        lines.append(f"... {len(rows) - len(shown)} more: --limit 0 shows all")
+    text = "\n".join(lines) or f"{id} has no rejects"
+    session.result({"id": id, "count": len(rows), "rejects": shown}, text)
+
+
+def _reject_line(row: dict[str, Any]) -> str:
+    what = "part dropped" if row["is_part"] else "rejected"
+    raw = " ".join(row["raw"].split())
+    detail = f" ({row['detail']})" if row["detail"] else ""
+    return f"{row['file']}:{row['record']}: {what}: {row['reason']}{detail}: {raw[:120]}"
+
+
+def trace(
+    ctx: typer.Context,
+    row_id: str = typer.Argument(metavar="ROW_ID", help="The 32 hex digits of a row's id"),
+) -> None:
+    """Find where a row came from, by its id."""
+    from corpus.trace import trace_row
+
+    session: Session = ctx.obj
+    found = trace_row(session.home, row_id)
+    lines = [
+        f"{one['source']}: row {one['row']} of {one['id']}, from {one['origin']['file']}"
+        f" record {one['origin']['record']} part {one['origin']['part']}"
+        for one in found
+    ]
+    session.result({"row_id": row_id, "found": found}, "\n".join(lines))
+
+
+def clean(
+    ctx: typer.Context,
+    dry_run: bool = typer.Option(False, help="Say what would go; remove nothing"),
+) -> None:
+    """Remove leftovers of killed runs and builds that nothing names any more."""
+    from corpus.clean import find_garbage, remove
+
+    session: Session = ctx.obj
+    garbage = find_garbage(session.home)
+    freed = sum(one.bytes for one in garbage)
+    if not dry_run:
+        remove(garbage)
+    lines = [f"{one.path}: {one.why}" for one in garbage]
+    verb = "would free" if dry_run else "freed"
+    lines.append(f"{verb} {freed} bytes in {len(garbage)} places below {session.home.path}")
+    removed = [{"path": str(one.path), "why": one.why, "bytes": one.bytes} for one in garbage]
+    session.result({"removed": removed, "bytes": freed, "dry_run": dry_run}, "\n".join(lines))

@@ -1,0 +1,441 @@
+"""Convert a unit of raw records into one shard of the store: the one pure step, run by workers.
+
+Decode, format, clean (NFC, outer white space), refuse with a reason, identify, write Arrow.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from unicodedata import is_normalized, normalize
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from corpus.readers.decode import (
+    CountMismatch,
+    TextColumns,
+    decode_columns,
+    decode_records,
+    raw_texts,
+)
+from corpus.readers.scan import Broken
+from corpus.readers.span import Span, Unit
+from corpus.schema import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_ROWS,
+    NULL_SYSTEM,
+    RECORD,
+    TURN,
+)
+from formatters.columns import ColumnsFormatter
+from formatters.registry import FORMATTERS
+from formatters.row import DroppedPart, Formatter, Rejection, Row
+from formatters.template import FOLDER
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What holds for every unit of a build: where shards go, and the formatters by subset."""
+
+    folder: Path
+    formatters: dict[str | None, tuple[tuple[str, dict[str, Any]], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record, or a part of one, that gave no row: its place, the reason, its raw text."""
+
+    file: str
+    record: int
+    part: int
+    reason: str
+    detail: str
+    raw: str
+    is_part: bool = False
+
+
+@dataclass(slots=True)
+class Shard:
+    """What a converted unit tells the parent."""
+
+    number: int
+    file: str | None = None
+    rows: int = 0
+    records: int = 0
+    bytes: int = 0
+    xxh3: str = ""
+    ids: bytes = b""
+    """The rows' ids in order, 16 bytes each."""
+    rejects: list[Reject] = field(default_factory=list)
+    mismatch: int | None = None
+    """Position of the first span that must be cut again; then nothing was written."""
+    file_counts: dict[str, list[int]] = field(default_factory=dict)
+    """Per raw file: records, rows."""
+
+
+@dataclass(slots=True)
+class Block:
+    """Rows of one span before they are cleaned, as columns."""
+
+    instruction: list[str] = field(default_factory=list)
+    input: list[str] = field(default_factory=list)
+    output: list[str] = field(default_factory=list)
+    history: list[tuple[tuple[str, str], ...]] | None = None
+    """None: every row is single-turn."""
+    system: list[str | None] | None = None
+    extra: list[Any] | None = None
+    record: list[int] = field(default_factory=list)
+    part: list[int] = field(default_factory=list)
+
+
+def convert(unit: Unit, job: Job) -> Shard:
+    """Convert a unit and write its shard `data-NNNNN.arrow`; a unit without rows writes none."""
+    shard = Shard(unit.number)
+    formatters = formatters_of(job.formatters[unit.subset])
+    batches: list[pa.RecordBatch] = []
+    for position, span in enumerate(unit.spans):
+        try:
+            block = _format(span, formatters, shard.rejects)
+        except CountMismatch:
+            return Shard(unit.number, mismatch=position)
+        batch = _finish(block, span, unit.source, shard)
+        records = span.count if span.take is None else min(span.count, span.take)
+        counts = shard.file_counts.setdefault(span.file, [0, 0])
+        counts[0] += records
+        counts[1] += batch.num_rows
+        shard.records += records
+        if batch.num_rows:
+            batches.append(batch)
+    shard.rejects.sort(key=lambda one: (one.file, one.record, one.part))
+    if batches:
+        _write(batches, job.folder / f"data-{unit.number:05d}.arrow", shard)
+    return shard
+
+
+def formatters_of(named: Sequence[tuple[str, dict[str, Any]]]) -> list[Formatter]:
+    """Bind the formatters of an entry to their arguments."""
+    return [FORMATTERS[name](**arguments) for name, arguments in named]
+
+
+def _format(span: Span, formatters: Sequence[Formatter], rejects: list[Reject]) -> Block:
+    if len(formatters) == 1 and isinstance(formatters[0], ColumnsFormatter):
+        formatter = formatters[0]
+        columns = decode_columns(span, TextColumns(formatter.texts, formatter.extra))
+        if columns is not None:
+            return _format_columns(span, formatter, columns, rejects)
+    return _format_records(span, formatters, rejects)
+
+
+def _format_columns(
+    span: Span, formatter: ColumnsFormatter, columns: dict[str, list[Any]], rejects: list[Reject]
+) -> Block:
+    found = formatter.column_wise(columns)
+    block = Block(
+        [text or "" for text in found.instruction],
+        [text or "" for text in found.input],
+        [text or "" for text in found.output],
+        None,
+        found.system,
+        found.extra,
+        list(range(span.first, span.first + len(found.output))),
+        [0] * len(found.output),
+    )
+    if found.rejected:
+        raws = raw_texts(span)
+        for position, why in found.rejected.items():
+            number = span.first + position
+            rejects.append(Reject(span.file, number, 0, why.reason, why.detail, raws[position]))
+        _keep(block, [n for n in range(len(block.output)) if n not in found.rejected])
+    return block
+
+
+def _format_records(span: Span, formatters: Sequence[Formatter], rejects: list[Reject]) -> Block:
+    block = Block(history=[], system=[], extra=[])
+    for number, raw in enumerate(decode_records(span), start=span.first):
+        if isinstance(raw, Broken):
+            rejects.append(Reject(span.file, number, 0, raw.reason, raw.detail, raw.raw))
+            continue
+        try:
+            parts = list(format_record(raw, formatters))
+            if not any(isinstance(part, Row) for part in parts):
+                raise Rejection("no_rows", "; ".join(one.reason for one in _dropped(parts)))
+        except Rejection as why:
+            text = msgspec.json.encode(raw).decode()
+            rejects.append(Reject(span.file, number, 0, why.reason, why.detail, text))
+            continue
+        _add(block, span, number, parts, rejects)
+    return block
+
+
+def format_record(raw: Any, formatters: Sequence[Formatter]) -> Iterator[Row | DroppedPart]:
+    """Format a raw record by the first formatter whose required columns it has.
+
+    Raises:
+        Rejection: the record is no object, or the formatter refuses it.
+    """
+    if not isinstance(raw, dict):
+        raise Rejection("wrong_shape", f"expected an object, got {type(raw).__name__}")
+    chosen = formatters[0]
+    if len(formatters) > 1:
+        chosen = next((one for one in formatters if _suits(raw, one)), chosen)
+    yield from chosen(raw)
+
+
+def _suits(raw: dict[str, Any], formatter: Formatter) -> bool:
+    return all(raw.get(name) is not None for name in formatter.required)
+
+
+def _dropped(parts: Sequence[Row | DroppedPart]) -> list[DroppedPart]:
+    return [part for part in parts if isinstance(part, DroppedPart)]
+
+
+def _add(
+    block: Block,
+    span: Span,
+    number: int,
+    parts: Sequence[Row | DroppedPart],
+    rejects: list[Reject],
+) -> None:
+    assert block.history is not None
+    assert block.system is not None
+    assert block.extra is not None
+    for place, part in enumerate(parts):
+        if isinstance(part, DroppedPart):
+            rejects.append(
+                Reject(span.file, number, place, part.reason, "", part.detail, is_part=True)
+            )
+            continue
+        block.part.append(sum(isinstance(one, Row) for one in parts[:place]))
+        block.record.append(number)
+        block.instruction.append(part.instruction)
+        block.input.append(part.input)
+        block.output.append(part.output)
+        block.history.append(part.history)
+        block.system.append(part.system)
+        block.extra.append(part.extra)
+
+
+def _keep(block: Block, positions: Sequence[int]) -> None:
+    for name in ("instruction", "input", "output", "history", "system", "extra", "record", "part"):
+        values = getattr(block, name)
+        if values is not None:
+            setattr(block, name, [values[position] for position in positions])
+
+
+def clean(texts: Sequence[str]) -> list[str]:
+    """Return texts in NFC without outer white space; inner text is untouched."""
+    return [
+        (text if text.isascii() or is_normalized("NFC", text) else normalize("NFC", text)).strip()
+        for text in texts
+    ]
+
+
+def _finish(block: Block, span: Span, source: str, shard: Shard) -> pa.RecordBatch:
+    """Clean a block, refuse empty rows, identify the rest and make it a record batch."""
+    block.instruction, block.input = clean(block.instruction), clean(block.input)
+    block.output = clean(block.output)
+    if "" in block.instruction:
+        _promote_inputs(block)
+    if "" in block.output or "" in block.instruction:
+        _refuse_empty(block, span, shard.rejects)
+    if block.history is not None:
+        block.history = [
+            tuple(
+                (asked, said)
+                for asked, said in zip(*map(clean, zip(*turns, strict=True)), strict=True)
+            )
+            if turns
+            else ()
+            for turns in block.history
+        ]
+        if not any(block.history):
+            block.history = None
+    if block.system is not None:
+        cleaned = clean([text or "" for text in block.system])
+        block.system = [text or None for text in cleaned] if any(cleaned) else None
+    return _batch(block, span, source, shard)
+
+
+def _promote_inputs(block: Block) -> None:
+    """Let an input without an instruction be the instruction: some releases merged the two so."""
+    for position, instruction in enumerate(block.instruction):
+        if not instruction and block.input[position]:
+            block.instruction[position], block.input[position] = block.input[position], ""
+
+
+def _refuse_empty(block: Block, span: Span, rejects: list[Reject]) -> None:
+    bad = {
+        position: "empty_output" if not block.output[position] else "empty_instruction"
+        for position in range(len(block.output))
+        if not block.output[position] or not block.instruction[position]
+    }
+    raws: dict[int, str] = dict(enumerate(_raw_of(span)))
+    survivors = {record for n, record in enumerate(block.record) if n not in bad}
+    refused: set[int] = set()
+    for position, reason in bad.items():
+        record = block.record[position]
+        raw, is_part = raws[record - span.first], record in survivors
+        if is_part or record not in refused:
+            place = block.part[position]
+            rejects.append(Reject(span.file, record, place, reason, "", raw, is_part))
+        refused.add(record)
+    _keep(block, [n for n in range(len(block.output)) if n not in bad])
+
+
+def _raw_of(span: Span) -> list[str]:
+    records = decode_records(span)
+    return [
+        one.raw if isinstance(one, Broken) else msgspec.json.encode(one).decode() for one in records
+    ]
+
+
+def _batch(block: Block, span: Span, source: str, shard: Shard) -> pa.RecordBatch:
+    n_rows = len(block.output)
+    instruction = pa.array(block.instruction, pa.string())
+    given = pa.array(block.input, pa.string())
+    output = pa.array(block.output, pa.string())
+    ids = _ids(block, instruction, given, output)
+    shard.ids += bytes.fromhex("".join(ids))
+    origin = pa.StructArray.from_arrays(
+        [
+            pa.repeat(pa.scalar(span.file, pa.string()), n_rows),
+            pa.array(block.record, pa.int64()),
+            pa.array(block.part, pa.int32()),
+        ],
+        fields=list(RECORD.field("origin").type),
+    )
+    extra = block.extra or [None] * n_rows
+    columns = [
+        pa.array(ids, pa.string()),
+        instruction,
+        given,
+        output,
+        _history(block.history, n_rows),
+        pa.array(block.system or [None] * n_rows, pa.string()),
+        pa.repeat(pa.scalar(source, pa.string()), n_rows),
+        origin,
+        pa.array(
+            [None if one is None else msgspec.json.encode(one).decode() for one in extra],
+            pa.string(),
+        ),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=RECORD)
+
+
+def _history(history: list[tuple[tuple[str, str], ...]] | None, n_rows: int) -> pa.Array:
+    if history is None:
+        return pa.ListArray.from_arrays(
+            pa.array([0] * (n_rows + 1), pa.int32()), pa.array([], TURN), type=pa.list_(TURN)
+        )
+    turns = [[{"instruction": a, "output": b} for a, b in one] for one in history]
+    return pa.array(turns, pa.list_(TURN))
+
+
+def _ids(block: Block, instruction: pa.Array, given: pa.Array, output: pa.Array) -> list[str]:
+    """Return the rows' ids: the bytes of `corpus.schema.id_bytes`, joined column-wise."""
+    if block.history is None and block.system is None:
+        head: Any = pa.scalar(NULL_SYSTEM + struct.pack("<I", 0), pa.binary())
+    else:
+        head = pa.array(_heads(block), pa.binary())
+    pieces = [head]
+    for column in (instruction, given, output):
+        pieces += [_lengths(column), column.view(pa.binary())]
+    joined = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
+    offsets = memoryview(joined.buffers()[1]).cast("B").cast("i")
+    data = memoryview(joined.buffers()[2] or b"")
+    digest = xxhash.xxh3_128_hexdigest
+    return [digest(data[offsets[n] : offsets[n + 1]]) for n in range(len(joined))]
+
+
+def _lengths(column: pa.Array) -> pa.Array:
+    """Return each text's UTF-8 length as 4 little-endian bytes."""
+    lengths = pc.binary_length(column).cast(pa.int32())
+    fixed = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(4), len(lengths), [None, lengths.buffers()[1]], offset=lengths.offset
+    )
+    return fixed.cast(pa.binary())
+
+
+def _heads(block: Block) -> list[bytes]:
+    """Return what stands before the last turn in the hashed bytes: system, history."""
+    n_rows = len(block.output)
+    systems = block.system or [None] * n_rows
+    histories = block.history or [()] * n_rows
+    heads = []
+    for system, turns in zip(systems, histories, strict=True):
+        pieces = [NULL_SYSTEM] if system is None else _sized(system)
+        pieces.append(struct.pack("<I", len(turns)))
+        for turn in turns:
+            for text in turn:
+                pieces += _sized(text)
+        heads.append(b"".join(pieces))
+    return heads
+
+
+def _sized(text: str) -> list[bytes]:
+    encoded = text.encode()
+    return [struct.pack("<I", len(encoded)), encoded]
+
+
+def _write(batches: Sequence[pa.RecordBatch], path: Path, shard: Shard) -> None:
+    merged = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, RECORD) as writer:
+        for batch in merged:
+            for piece in _pieces(batch):
+                writer.write_batch(piece)
+    buffer = sink.getvalue()
+    with path.open("wb") as stream:
+        stream.write(buffer)
+    shard.file, shard.rows = path.name, sum(batch.num_rows for batch in merged)
+    shard.bytes, shard.xxh3 = buffer.size, xxhash.xxh3_64_hexdigest(memoryview(buffer))
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Split a batch until each piece has at most MAX_BATCH_ROWS rows and MAX_BATCH_BYTES."""
+    too_large = batch.num_rows > MAX_BATCH_ROWS or batch.nbytes > MAX_BATCH_BYTES
+    if batch.num_rows > 1 and too_large:
+        middle = min(MAX_BATCH_ROWS, (batch.num_rows + 1) // 2)
+        yield from _pieces(batch.slice(0, middle))
+        yield from _pieces(batch.slice(middle))
+    else:
+        yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class Shaping:
+    """What shapes the rows beside the shared code: formatter modules and template files."""
+
+    modules: tuple[str, ...]
+    templates: tuple[Path, ...]
+
+
+def shaping(named: Sequence[tuple[str, dict[str, Any]]]) -> Shaping:
+    """Return the modules and template files behind formatters."""
+    modules = {FORMATTERS[name].__module__ for name, _ in named}
+    sets = {one for formatter in formatters_of(named) for one in formatter.templates}
+    return Shaping(tuple(sorted(modules)), tuple(FOLDER / f"{one}.yaml" for one in sorted(sets)))
+
+
+def preview(
+    unit: Unit, named: Sequence[tuple[str, dict[str, Any]]]
+) -> list[tuple[Any, list[dict[str, Any]]]]:
+    """Return each raw record of a unit beside its rows, or beside the reason it gives none."""
+    formatters = formatters_of(named)
+    pairs: list[tuple[Any, list[dict[str, Any]]]] = []
+    for span in unit.spans:
+        rejects: list[Reject] = []
+        shard = Shard(unit.number, rejects=rejects)
+        block = _format_records(span, formatters, rejects)
+        rows = _finish(block, span, unit.source, shard).to_pylist()
+        for number, raw in enumerate(decode_records(span), start=span.first):
+            made = [row for row in rows if row["origin"]["record"] == number]
+            refused = [asdict(one) for one in rejects if one.record == number]
+            pairs.append((raw.raw if isinstance(raw, Broken) else raw, made or refused))
+    return pairs
