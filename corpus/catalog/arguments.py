@@ -51,7 +51,16 @@ def argument_problems(function: Callable[..., object], args: Mapping[str, Any]) 
         for name, value in args.items()
         if name in hints and not is_of_type(value, hints[name])
     ]
-    return problems
+    return problems or _refusal(function, args)
+
+
+def _refusal(function: Callable[..., object], args: Mapping[str, Any]) -> list[str]:
+    """Return what the formatter itself says against arguments of the right names and types."""
+    try:
+        function(**args)
+    except (TypeError, ValueError) as error:
+        return [f"{' '.join(str(error).split())}"]
+    return []
 
 
 def is_of_type(value: Any, hint: Any) -> bool:

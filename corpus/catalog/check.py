@@ -52,8 +52,8 @@ class Layer:
     shown: str
     """How errors name the file."""
     folder: Path
-    formatters: Formatters | None
-    """The registry to check formatters against; None leaves that check out."""
+    formatters: Formatters
+    """The registry to check formatters against."""
     problems: list[str]
 
 
@@ -158,11 +158,11 @@ def _formatter(
         message = f"expected the name of a formatter, got {show(name)}."
         fields.problem(f"{message} Write `{{name: columns, ...}}`.", "formatter", line)
         return None
-    if layer.formatters is not None and name not in layer.formatters:
+    if name not in layer.formatters:
         way_out = closest(name, list(layer.formatters))
         message = f"expected a known formatter, got {name!r}. {way_out}"
         fields.problem(message, "formatter", line)
-    elif layer.formatters is not None and not fields.data.get("subsets"):
+    elif not fields.data.get("subsets"):
         for problem in argument_problems(layer.formatters[name], args):
             fields.problem(f"formatter {name}: {problem}", line=line)
     return name, args
@@ -170,8 +170,6 @@ def _formatter(
 
 def _check_subset_arguments(fields: Fields, layer: Layer, known: dict[str, Any]) -> None:
     """Check the arguments that each subset's rows are made with."""
-    if layer.formatters is None or not known["subsets"]:
-        return
     several = len(known["formatters"]) > 1
     told: set[str] = set()
     for subset in known["subsets"]:

@@ -54,6 +54,14 @@ def license_ids(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.split(" ") if word not in ("AND", "OR"))
 
 
+def combined(licenses: Iterable[str]) -> str:
+    """Return the licence of rows of several licences together: all of them hold, each named once."""
+    parts = [f"({one})" if " OR " in one else one for one in dict.fromkeys(licenses)]
+    if len(parts) == 1:
+        return parts[0].strip("()")
+    return " AND ".join(dict.fromkeys(id for part in parts for id in part.split(" AND ")))
+
+
 def allows(use: str, license: str, terms: Iterable[str] = ()) -> bool:
     """Tell whether rows under a licence and terms may be put to a use of `CLASSES`.
 

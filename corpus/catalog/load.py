@@ -38,22 +38,17 @@ class Catalog:
         layers: Sequence[Path] = (),
         *,
         formatters: Formatters | None = None,
-        check_formatters: bool = True,
         base: Path | None = None,
     ) -> Catalog:
         """Load the packed catalog, the home's layer and `layers`, each over the ones before.
 
         `formatters` is the registry to check formatters against, by default ours; `base` stands
-        for the packed catalog. Without `check_formatters` no formatter is imported: enough for
-        a listing.
+        for the packed catalog.
 
         Raises:
             CatalogError: every mistake in every file, one a line.
         """
-        registry = None
-        if check_formatters:
-            registry = load_formatters() if formatters is None else formatters
-        reading = _Reading(registry)
+        reading = _Reading(load_formatters() if formatters is None else formatters)
         reading.read(base or packed("catalog.yaml"), "catalog.yaml" if base is None else None)
         for path in ([home.catalog] if home.catalog.exists() else []) + list(layers):
             reading.read(path)
@@ -97,7 +92,7 @@ class Catalog:
 class _Reading:
     """Entries and groups while the layers are read, and every mistake found so far."""
 
-    def __init__(self, formatters: Formatters | None) -> None:
+    def __init__(self, formatters: Formatters) -> None:
         self.formatters = formatters
         self.problems: list[str] = []
         self.entries: dict[str, Entry] = {}

@@ -1,0 +1,264 @@
+"""The verbs on the catalog: `list`, `show`, `catalog check`.
+
+They read the catalog and what the store says of builds; nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from corpus.catalog import Entry, Selection
+from corpus.catalog.license import combined
+from corpus.cli.session import Session
+from corpus.cli.text import beside, columns, fields, told_row
+from corpus.errors import CatalogError
+
+if TYPE_CHECKING:
+    from corpus.store import Build
+
+REJECTED_SHARE = 0.005
+"""Largest share of rejected records that needs no word in the entry."""
+
+SHOWN = ("instruction", "input", "output", "history", "system", "source", "extra")
+"""Columns of the stored rows that `show` prints."""
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def catalog() -> None:
+    """Validate the catalog and its built counts"""
+
+
+def list_datasets(
+    ctx: typer.Context,
+    expr: Annotated[
+        str | None, typer.Argument(help="Tag expression such as 'lang:CN & gen:SI'; default all")
+    ] = None,
+) -> None:
+    """List the datasets that match a tag expression"""
+    session: Session = ctx.obj
+    catalog = session.catalog()
+    parts = catalog.parts() if expr is None else catalog.select(expr)
+    listed = []
+    for entry, group in ((catalog[id], group) for id, group in _by_entry(parts)):
+        build = _build_of(session, entry.id)
+        # All subsets together are the dataset; fewer stand each for itself.
+        whole = len(group) == len(entry.subsets) or not entry.subsets
+        together = [group] if whole else [[one] for one in group]
+        listed += [_listed(some, build, whole=whole) for some in together]
+    session.result({"datasets": listed}, _table(listed))
+    built = sum(bool(one["built"]) for one in listed)
+    session.log(f"{len(listed)} listed, {built} of them built")
+
+
+def show(
+    ctx: typer.Context,
+    id: Annotated[str, typer.Argument(help="Id of a dataset")],
+    records: Annotated[
+        int, typer.Option(min=0, help="How many raw records to show beside their rows")
+    ] = 1,
+    raw: Annotated[
+        Path | None,
+        typer.Option(help="Folder with raw files in DIR/ID/; default the home's raw folder"),
+    ] = None,
+) -> None:
+    """Show an entry, a raw record beside its rows, and counts"""
+    session: Session = ctx.obj
+    entry = session.catalog()[id]
+    build = _build_of(session, id)
+    facts = entry_facts(entry)
+    # Languages, flags and tokens are counted by annotations; none is stored, none is told.
+    counts: dict[str, Any] = {
+        "rows": build.rows if build else None,
+        "records": build.records if build else None,
+        "rejected": build.rejected if build else None,
+        "languages": {},
+        "flags": {},
+        "tokens": {},
+    }
+    text = ""
+    if not session.json:
+        told = {key: value for key, value in counts.items() if value not in (None, {})}
+        state = fields(told) if build else f"not built. Build it: woolgather build {id}"
+        pieces = [fields(_told(facts)), _examples(session, entry, build, raw, records), state]
+        text = "\n\n".join(piece for piece in pieces if piece)
+    session.result({"id": id, "entry": facts, **counts}, text)
+
+
+@app.command("check")
+def check(ctx: typer.Context) -> None:
+    """Validate every catalog layer and compare built counts with declared ones"""
+    session: Session = ctx.obj
+    try:
+        catalog = session.catalog()
+    except CatalogError as error:
+        if session.json:
+            session.result({"valid": False, "problems": str(error).splitlines()})
+        raise
+    builds = {entry.id: _build_of(session, entry.id) for entry in catalog}
+    found = [
+        line
+        for entry in catalog
+        if (build := builds[entry.id])
+        for line in differences(entry, build)
+    ]
+    n_built = sum(build is not None for build in builds.values())
+    value = {
+        "valid": True,
+        "problems": [],
+        "datasets": len(catalog),
+        "groups": len(catalog.groups),
+        "built": n_built,
+        "differences": found,
+    }
+    last = (
+        f"{len(catalog)} datasets and {len(catalog.groups)} groups are valid;"
+        f" {n_built} built, {len(found)} differences from what is declared"
+    )
+    session.result(value, "\n".join([*found, last]))
+
+
+def differences(entry: Entry, build: Build) -> list[str]:
+    """Return one line for each built count that is not as the entry declares it."""
+    lines = []
+    if build.limit is not None:
+        return [f"{entry.id}: built with --limit {build.limit}, so its counts are not compared"]
+    declared = [(entry.id, build.rows, entry.rows_upstream, entry.rows_table)]
+    for one in entry.subsets:
+        start, stop = build.subsets.get(one.id, (0, 0))
+        declared.append((f"{entry.id}/{one.id}", stop - start, one.rows_upstream, one.rows_table))
+    for name, rows, upstream, table in declared:
+        lines += [
+            f"{name}: {rows} rows built, {who} declares {number} ({rows - number:+d})"
+            for who, number in (("upstream", upstream), ("its table", table))
+            if number is not None and number != rows
+        ]
+    expected = entry.expected_rejects.share if entry.expected_rejects else REJECTED_SHARE
+    share = build.rejected / build.records if build.records else 0.0
+    if share > expected:
+        lines.append(
+            f"{entry.id}: {build.rejected} of {build.records} records rejected ({share:.2%}),"
+            f" expected at most {expected:.2%}. See: woolgather rejects {entry.id}"
+        )
+    return lines
+
+
+def entry_facts(entry: Entry) -> dict[str, Any]:
+    """Return an entry as plain values for JSON, without what is unknown in subsets and files."""
+    facts = asdict(entry)
+    facts["folder"] = str(entry.folder)
+    facts["formatters"] = [{"name": name, **args} for name, args in entry.formatters]
+    for key in ("subsets", "files"):
+        facts[key] = [_known(one) for one in facts[key]]
+    return facts
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of nested values: nothing that is null or an empty mapping."""
+    inner = {key: _known(one) if isinstance(one, dict) else one for key, one in values.items()}
+    return {key: one for key, one in inner.items() if one is not None and one != {}}
+
+
+def _by_entry(parts: Sequence[Selection]) -> list[tuple[str, list[Selection]]]:
+    return [(id, list(group)) for id, group in groupby(parts, key=lambda one: one.entry.id)]
+
+
+def _build_of(session: Session, id: str) -> Build | None:
+    """Return the current build of an id; the store, slow to import, is not asked in vain."""
+    if not (session.home.store / id).is_dir():
+        return None
+    from corpus.store import Store
+
+    store = Store(session.home)
+    return store.current(id) if store.has(id) else None
+
+
+def _listed(parts: Sequence[Selection], build: Build | None, *, whole: bool) -> dict[str, Any]:
+    """Return what `list` says of an entry, or of one of its subsets."""
+    first, entry = parts[0], parts[0].entry
+    of = entry if whole else first.subset or entry
+    declared = of.rows_table if of.rows_upstream is None else of.rows_upstream
+    return {
+        "id": entry.id if whole else first.name,
+        "lang": entry.lang if whole else first.lang,
+        "task": entry.task if whole else first.task,
+        "gen": entry.gen if whole else first.gen,
+        "rows": declared if build is None else _rows_in(build, None if whole else first),
+        "license": combined(one.license for one in parts),
+        "role": list(dict.fromkeys(role for one in parts for role in one.role)),
+        "built": build is not None,
+        "available": entry.available,
+        "name": entry.name,
+        "languages": list(dict.fromkeys(tag for one in parts for tag in one.languages)),
+        "type": first.type,
+        "terms": list(dict.fromkeys(term for one in parts for term in one.terms)),
+        "rows_table": of.rows_table,
+        "rows_upstream": of.rows_upstream,
+        "subsets": [one.id for one in entry.subsets] if whole else [],
+    }
+
+
+def _rows_in(build: Build, part: Selection | None) -> int:
+    if part is None or part.subset is None:
+        return build.rows
+    start, stop = build.subsets.get(part.subset.id, (0, 0))
+    return stop - start
+
+
+def _table(listed: Sequence[dict[str, Any]]) -> str:
+    heads = ("id", "lang", "task", "gen", "rows", "license", "role", "built")
+    rows = [
+        (
+            one["id"],
+            one["lang"],
+            one["task"],
+            one["gen"],
+            "?" if one["rows"] is None else f"{one['rows']:,}",
+            _shortened(one["license"]),
+            "+".join(one["role"]),
+            "yes" if one["built"] else ("no" if one["available"] else "unavailable"),
+        )
+        for one in listed
+    ]
+    return columns(heads, rows, right=("rows",))
+
+
+def _shortened(license: str) -> str:
+    ids = license.split(" AND ")
+    return license if len(ids) < 3 else f"{ids[0]} AND {len(ids) - 1} more"
+
+
+def _told(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what is worth reading of an entry: nothing that is unknown, empty or usual."""
+    told = {key: value for key, value in facts.items() if key not in ("folder", "replaces")}
+    if facts["available"]:
+        del told["available"]
+    return {key: value for key, value in told.items() if value not in (None, "", [], {}, ())}
+
+
+def _examples(
+    session: Session, entry: Entry, build: Build | None, raw: Path | None, n_records: int
+) -> str:
+    """Return raw records beside their rows; stored rows where no raw file is at hand."""
+    if n_records == 0:
+        return ""
+    from corpus.build import preview
+    from corpus.readers.files import find_inputs, raw_folder
+
+    roots = [one for one in (raw, session.home.raw) if one is not None]
+    inputs = find_inputs(entry, raw_folder(entry, roots))
+    if inputs.read:
+        pairs = preview(entry, inputs, n_records)
+        return "\n\n".join(beside(record, rows) for record, rows in pairs)
+    if build is None:
+        return ""
+    taken = build.reader().take(list(range(min(n_records, build.rows))), SHOWN)
+    rows = [dict(zip(taken, one, strict=True)) for one in zip(*taken.values(), strict=True)]
+    return "\n\n".join(f"stored row\n{told_row(row)}" for row in rows)
