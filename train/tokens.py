@@ -1,0 +1,240 @@
+"""The token store: every row of a mixture rendered once, kept as memory-mapped arrays.
+
+Between rendering and packing; keyed by what decides its bytes, so runs share it.
+Files: ids.bin (int32), learned.bin (uint8), offsets.bin (int64, rows + 1), source.bin (int16),
+position.bin (int64, the row's place in the mixture), refused.jsonl, and store.json last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from corpus.errors import TrainError
+from corpus.settings import Home
+from train.data import COLUMNS, Rows
+from train.files import publish, sync_file
+from train.render import Encoded, Template, encode, turns_of
+
+VERSION = 1
+"""Part of every key: raise it when rendering or the layout changes."""
+
+BLOCK = 512
+"""Rows rendered at a time; bounds memory."""
+
+TYPES = {
+    "ids": np.int32,
+    "learned": np.uint8,
+    "offsets": np.int64,
+    "source": np.int16,
+    "position": np.int64,
+}
+
+NO_REPLY = "no reply text"
+NO_ROOM = "no learned token within sequence_length"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStore:
+    """Tokens of rows in the order of the mixture; arrays are memory-mapped."""
+
+    path: Path
+    ids: npt.NDArray[np.int32]
+    learned: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    source: npt.NDArray[np.int16]
+    position: npt.NDArray[np.int64]
+    facts: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of every row."""
+        return np.diff(self.offsets)
+
+    @property
+    def learned_tokens(self) -> int:
+        """Tokens that the loss counts, over all rows."""
+        return int(self.facts["learned_tokens"])
+
+    def row(self, number: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+        """Return tokens and learned marks of one row."""
+        start, stop = self.offsets[number], self.offsets[number + 1]
+        return self.ids[start:stop], self.learned[start:stop]
+
+    def refused(self) -> Iterator[dict[str, Any]]:
+        """Yield the refused rows: position, id, source, reason."""
+        with (self.path / "refused.jsonl").open(encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What turns rows into tokens."""
+
+    tokenizer: Any
+    template: Template
+    max_tokens: int
+    train_on_inputs: bool = False
+
+    def key(self, rows_digest: str) -> str:
+        """Return the key of the store that this rendering makes of these rows."""
+        settings = [VERSION, rows_digest, self.template.identity, self.max_tokens]
+        settings += [self.train_on_inputs, tokenizer_digest(self.tokenizer)]
+        return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Hash everything of a tokenizer that decides the tokens of a text."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = backend.to_str() if backend else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    marks = json.dumps([tokenizer.bos_token, tokenizer.eos_token, type(tokenizer).__name__])
+    return hashlib.sha256((rules + marks).encode()).hexdigest()
+
+
+def token_store(home: Home, rows: Rows, rows_digest: str, rendering: Rendering) -> TokenStore:
+    """Open the store of these rows under this rendering; make it first when it is not there.
+
+    Raises:
+        TrainError: every row is refused; the message has the reasons.
+    """
+    key = rendering.key(rows_digest)
+    path = home.tokens / key
+    if not (path / "store.json").is_file():
+        home.locks.mkdir(parents=True, exist_ok=True)
+        home.tokens.mkdir(parents=True, exist_ok=True)
+        with FileLock(home.locks / f"tokens-{key}.lock"):
+            if not (path / "store.json").is_file():
+                _write(path, rows, rendering)
+    return open_store(path)
+
+
+def open_store(path: Path) -> TokenStore:
+    """Map the arrays of a store."""
+    facts = json.loads((path / "store.json").read_text())
+    arrays = {name: _map(path / f"{name}.bin", kind) for name, kind in TYPES.items()}
+    return TokenStore(path, facts=facts, **arrays)
+
+
+def _map(file: Path, kind: Any) -> npt.NDArray[Any]:
+    if file.stat().st_size == 0:
+        return np.zeros(0, kind)  # An empty file cannot be mapped.
+    return np.memmap(file, dtype=kind, mode="r")
+
+
+def _write(path: Path, rows: Rows, rendering: Rendering) -> None:
+    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        facts = _render_all(temporary, rows, rendering)
+        if rows and not facts["rows"]:
+            raise TrainError(
+                f"every one of the {len(rows)} rows is refused: {_reasons(facts)}."
+                f" Raise sequence_length (now {rendering.max_tokens}) or choose other rows."
+            )
+        (temporary / "store.json").write_text(json.dumps(facts, indent=1))
+        publish(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _reasons(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{reason} ({n})" for reason, n in facts["refused"].items())
+
+
+def _render_all(folder: Path, rows: Rows, rendering: Rendering) -> dict[str, Any]:
+    """Render rows block by block into the array files; return the counts."""
+    files: dict[str, IO[Any]] = {name: (folder / f"{name}.bin").open("wb") for name in TYPES}
+    refused = (folder / "refused.jsonl").open("w", encoding="utf-8")
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    files["offsets"].write(np.zeros(1, np.int64).tobytes())
+    for start in range(0, len(rows), BLOCK):
+        positions = range(start, min(start + BLOCK, len(rows)))
+        block = rows.rows(positions, COLUMNS)
+        codes = np.asarray(rows.index.source[start : positions.stop], np.int16)
+        encoded = _encode_block(block, rendering)
+        kept = []
+        for number, (row, position) in enumerate(zip(encoded, positions, strict=True)):
+            reason = row if isinstance(row, str) else None
+            if reason is not None:
+                reasons[reason] += 1
+                where = {"position": position, "id": block["id"][number], "reason": reason}
+                source = rows.sources[int(codes[number])].name
+                refused.write(json.dumps({**where, "source": source}) + "\n")
+                continue
+            kept.append((row, position, codes[number]))
+        _append(files, kept, counts)
+    for file in [*files.values(), refused]:
+        sync_file(file)
+        file.close()
+    return {
+        **{one: counts[one] for one in ("rows", "tokens", "learned_tokens", "cut_rows")},
+        "refused": dict(reasons),
+        "max_tokens": rendering.max_tokens,
+        "template": rendering.template.name,
+    }
+
+
+def _append(files: dict[str, Any], kept: list[Any], counts: Counter[str]) -> None:
+    ends = []
+    for row, _, _ in kept:
+        files["ids"].write(np.array(row.ids, np.int32).tobytes())
+        files["learned"].write(np.array(row.learned, np.uint8).tobytes())
+        counts["rows"] += 1
+        counts["tokens"] += len(row.ids)
+        counts["learned_tokens"] += sum(row.learned)
+        counts["cut_rows"] += row.cut
+        ends.append(counts["tokens"])
+    files["offsets"].write(np.array(ends, np.int64).tobytes())
+    files["source"].write(np.array([code for _, _, code in kept], np.int16).tobytes())
+    files["position"].write(np.array([place for _, place, _ in kept], np.int64).tobytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A row that fits and has something to learn."""
+
+    ids: list[int]
+    learned: list[bool]
+    cut: bool
+
+
+def _encode_block(block: dict[str, list[Any]], rendering: Rendering) -> list[Fitted | str]:
+    """Return for each row of a block its tokens, or the reason why it is refused."""
+    names = list(block)
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*block.values(), strict=True)]
+    turns = [turns_of(row) for row in rows]
+    parts = [
+        rendering.template.parts(one, row["system"]) for one, row in zip(turns, rows, strict=True)
+    ]
+    encoded = encode(rendering.tokenizer, parts)
+    silent = [not any((turn.output or "").strip() for turn in one) for one in turns]
+    return [
+        NO_REPLY if mute else _fit(row, rendering)
+        for row, mute in zip(encoded, silent, strict=True)
+    ]
+
+
+def _fit(row: Encoded, rendering: Rendering) -> Fitted | str:
+    """Cut a row to its maximum; the first token has nothing before it to be predicted from."""
+    ids = row.ids[: rendering.max_tokens]
+    learned = [True] * len(ids) if rendering.train_on_inputs else row.learned[: len(ids)]
+    learned = [False, *learned[1:]]
+    if not any(learned):
+        return NO_ROOM
+    return Fitted(ids, learned, len(row.ids) > len(ids))
