@@ -1,0 +1,26 @@
+"""Annotations: columns computed once for each source's rows, through one door.
+
+A module here registers one annotation; importing the package knows them all.
+"""
+
+from __future__ import annotations
+
+from corpus.annotate import keys
+from corpus.annotate.door import (
+    ANNOTATIONS,
+    Annotation,
+    annotate_shard,
+    annotation,
+    annotation_path,
+    has_annotation,
+)
+
+__all__ = [
+    "ANNOTATIONS",
+    "Annotation",
+    "annotate_shard",
+    "annotation",
+    "annotation_path",
+    "has_annotation",
+    "keys",
+]
