@@ -110,7 +110,7 @@ def _tags(fields: Fields, *, required: bool) -> dict[str, Any]:
                 f"expected a tag such as en or zh-Hant, got {one!r}. {way_out}", "languages"
             )
     role = fields.texts("role", ROLES)
-    if role == ():
+    if fields.data.get("role") == []:
         fields.wrong("role", "train, evaluation or both", "Write `role: [train]`.")
     return {
         "lang": fields.choice("lang", LANGS, required=required),

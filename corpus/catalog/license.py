@@ -55,7 +55,7 @@ def license_ids(text: str) -> tuple[str, ...]:
 
 
 def combined(licenses: Iterable[str]) -> str:
-    """Return the licence of rows of several licences together: all of them hold, each named once."""
+    """Return the licence of rows under several licences: all of them hold, each named once."""
     parts = [f"({one})" if " OR " in one else one for one in dict.fromkeys(licenses)]
     if len(parts) == 1:
         return parts[0].strip("()")

@@ -17,7 +17,8 @@ from corpus.catalog import Entry, Selection
 from corpus.catalog.license import combined
 from corpus.cli.session import Session
 from corpus.cli.text import beside, columns, fields, told_row
-from corpus.errors import CatalogError
+from corpus.errors import CatalogError, RawDataError
+from corpus.resources import packed
 
 if TYPE_CHECKING:
     from corpus.store import Build
@@ -66,7 +67,7 @@ def show(
     ] = 1,
     raw: Annotated[
         Path | None,
-        typer.Option(help="Folder with raw files in DIR/ID/; default the home's raw folder"),
+        typer.Option(help="Folder with raw files in DIR/ID/; default the home's, then the samples"),
     ] = None,
 ) -> None:
     """Show an entry, a raw record beside its rows, and counts"""
@@ -246,17 +247,22 @@ def _told(facts: dict[str, Any]) -> dict[str, Any]:
 def _examples(
     session: Session, entry: Entry, build: Build | None, raw: Path | None, n_records: int
 ) -> str:
-    """Return raw records beside their rows; stored rows where no raw file is at hand."""
+    """Return raw records beside their rows, or stored rows where no raw file is at hand."""
     if n_records == 0:
         return ""
     from corpus.build import preview
     from corpus.readers.files import find_inputs, raw_folder
 
-    roots = [one for one in (raw, session.home.raw) if one is not None]
-    inputs = find_inputs(entry, raw_folder(entry, roots))
+    if raw is not None and not raw.is_dir():
+        raise RawDataError(f"--raw {raw}: expected a folder, got none. Check the path.")
+    roots = [*([raw] if raw else []), session.home.raw, packed("samples")]
+    folder = raw_folder(entry, roots)
+    inputs = find_inputs(entry, folder)
     if inputs.read:
         pairs = preview(entry, inputs, n_records)
-        return "\n\n".join(beside(record, rows) for record, rows in pairs)
+        bundled = folder is not None and folder.parent == roots[-1]
+        title = "raw record of the bundled sample" if bundled else "raw record"
+        return "\n\n".join(beside(title, record, rows) for record, rows in pairs)
     if build is None:
         return ""
     taken = build.reader().take(list(range(min(n_records, build.rows))), SHOWN)

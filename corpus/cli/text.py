@@ -53,10 +53,10 @@ def fields(values: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def beside(record: Any, rows: Sequence[Mapping[str, Any]]) -> str:
+def beside(title: str, record: Any, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a raw record above the rows that it gives, or the reasons why it gives none."""
     raw = record if isinstance(record, Mapping) else {"text": record}
-    pieces = ["raw record", _indented(fields(raw))]
+    pieces = [title, _indented(fields(raw))]
     for row in rows:
         pieces += ["rejected" if "reason" in row else "row", told_row(row)]
     return "\n".join(pieces)

@@ -1,0 +1,231 @@
+"""The verbs `list`, `show` and `catalog check`, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.catalog import Catalog
+from corpus.cli.catalog import differences
+from corpus.cli.main import main
+from corpus.cli.text import columns, fields, width
+from corpus.settings import Home
+from corpus.store import Build, Manifest, Store, write_manifest
+
+OWN = """\
+datasets:
+  own:
+    name: Our rows
+    lang: CN
+    languages: [zh-Hant]
+    task: MT
+    gen: HG
+    license: Apache-2.0
+    rows_upstream: 3
+    formatter: {name: columns, instruction: q, output: a}
+    subsets: [{id: train, rows_upstream: 2}, {id: test, role: [evaluation], license: unknown}]
+    files: [{path: train.jsonl, subset: train}, {path: test.jsonl, subset: test}]
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Return a home whose own layer has one entry, with its raw files beside it."""
+    home = Home(tmp_path / "home")
+    home.path.mkdir()
+    home.catalog.write_text(OWN, encoding="utf-8")
+    for name, answer in (("train", "甲\x1b[31m"), ("test", "乙")):
+        record = json.dumps({"q": f"問{name}", "a": answer}, ensure_ascii=False)
+        (home.path / f"{name}.jsonl").write_text(record + "\n", encoding="utf-8")
+    return home
+
+
+@pytest.fixture
+def run(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what calls the command line: exit code, stdout, stderr."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["woolgather", "--home", str(home.path), *words])
+        with pytest.raises(SystemExit) as done:
+            main()
+        captured = capsys.readouterr()
+        return int(done.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def store(home: Home, **known: Any) -> Build:
+    """Write a build of `own` that has counts but no rows."""
+    given: dict[str, Any] = {
+        "rows": 3, "records": 4, "rejected": 1, "subsets": {"train": (0, 2), "test": (2, 3)},
+        "limit": None,
+    }  # fmt: skip
+    manifest = Manifest(
+        id="own", fingerprint="f" * 64, rows_digest="d" * 64, dropped_parts=0, variant="",
+        shards=(), files=(), inputs={}, ignored=(), fallback=False, **{**given, **known},
+    )  # fmt: skip
+    build = Build(home.store / "own" / manifest.fingerprint, manifest)
+    build.path.mkdir(parents=True)
+    write_manifest(build.path, manifest)
+    Store(home).make_current(build)
+    return build
+
+
+def test_list_tells_each_dataset_once(run: Run) -> None:
+    code, out, err = run("list", "--json")
+    listed = {one["id"]: one for one in json.loads(out)["datasets"]}
+    assert code == 0
+    assert {"alpaca", "gsm8k", "csl", "own"} < set(listed)
+    assert listed["alpaca"]["rows"] == 52002
+    assert listed["alpaca"]["license"] == "CC-BY-NC-4.0"
+    assert listed["own"] == {
+        "id": "own", "lang": "CN", "task": "MT", "gen": "HG", "rows": 3,
+        "license": "Apache-2.0 AND unknown", "role": ["train", "evaluation"], "built": False,
+        "available": True, "name": "Our rows", "languages": ["zh-Hant"], "type": "", "terms": [],
+        "rows_table": None, "rows_upstream": 3, "subsets": ["train", "test"],
+    }  # fmt: skip
+    assert err.endswith("0 of them built\n")
+
+
+def test_list_shows_a_subset_when_only_that_matches(run: Run) -> None:
+    code, out, err = run("list", "own/train | gsm8k & role:evaluation")
+    assert code == 0
+    assert out.splitlines() == [
+        "id          lang  task  gen   rows  license     role        built",
+        "gsm8k/test  EN    TS    HG   1,319  MIT         evaluation  no",
+        "own/train   CN    MT    HG       2  Apache-2.0  train       no",
+    ]
+    assert err == "2 listed, 0 of them built\n"
+
+
+def test_list_counts_what_is_built(run: Run, home: Home) -> None:
+    store(home, rows=7, subsets={"train": (0, 6), "test": (6, 7)})
+    whole = json.loads(run("list", "own", "--json")[1])["datasets"]
+    parts = json.loads(run("list", "own/test", "--json")[1])["datasets"]
+    assert [(one["id"], one["rows"], one["built"]) for one in whole] == [("own", 7, True)]
+    assert [(one["id"], one["rows"]) for one in parts] == [("own/test", 1)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("list", "alpac"), "'alpac' at position 1: expected an id, id/subset or group, got none."),
+        (("list", "a b"), "'a b': position 3: expected `&`, `|` or the end, got 'b'."),
+        (("show", "alpac"), "'alpac': expected the id of a dataset. Did you mean 'alpaca'?"),
+        (("show", "own", "--raw", "absent"), "--raw absent: expected a folder, got none."),
+        (("list", "--catalog", "no.yaml"), "no.yaml: expected a catalog file, got: No such file"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_1(
+    run: Run, words: tuple[str, ...], message: str
+) -> None:
+    code, out, err = run(*words)
+    assert (code, out) == (1, "")
+    assert err.startswith(message)
+    assert len(err.splitlines()) == 1
+
+
+def test_show_puts_a_raw_record_beside_its_row(run: Run) -> None:
+    code, out, _ = run("show", "own")
+    assert code == 0
+    assert "\nlicense        Apache-2.0\n" in out
+    raw, _, row = out.partition("\nrow\n")
+    assert "raw record\n  q  問train\n" in raw
+    assert "instruction  問train" in row
+    assert "source       own/train" in row
+    assert out.endswith("not built. Build it: woolgather build own\n")
+
+
+def test_show_prints_no_control_characters_of_the_rows(run: Run) -> None:
+    out = run("show", "own")[1]
+    assert "甲\\x1b[31m" in out
+    assert "\x1b" not in out
+
+
+def test_show_falls_back_on_the_bundled_sample(run: Run) -> None:
+    out = run("show", "gsm8k", "--records", "2")[1]
+    assert out.count("raw record of the bundled sample\n  question  ") == 2
+
+
+def test_show_reads_the_raw_folder_that_is_named(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "raw" / "gsm8k"
+    folder.mkdir(parents=True)
+    record = {"question": "One and one?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2"}
+    (folder / "train.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    out = run("show", "gsm8k", "--raw", str(tmp_path / "raw"))[1]
+    assert "raw record\n  question  One and one?\n" in out
+    assert "bundled" not in out
+
+
+def test_show_json_has_the_entry_and_the_counts(run: Run, home: Home) -> None:
+    before = json.loads(run("show", "own", "--json")[1])
+    store(home)
+    after = json.loads(run("show", "own", "--json")[1])
+    assert list(before) == [
+        *("id", "entry", "rows", "records", "rejected", "languages", "flags", "tokens"),
+    ]
+    assert (before["rows"], before["records"], before["rejected"]) == (None, None, None)
+    assert (after["rows"], after["records"], after["rejected"]) == (3, 4, 1)
+    assert before["entry"]["formatters"] == [{"name": "columns", "instruction": "q", "output": "a"}]
+    assert before["entry"]["files"][0] == {
+        "match": "train.jsonl", "path": "train.jsonl", "subset": "train",
+    }  # fmt: skip
+    assert before["entry"]["rows_table"] is None
+
+
+def test_check_tells_built_counts_that_differ(run: Run, home: Home) -> None:
+    store(home, rows=4, subsets={"train": (0, 3), "test": (3, 4)}, records=400, rejected=1)
+    code, out, _ = run("catalog", "check")
+    assert code == 0
+    assert out.splitlines()[:-1] == [
+        "own: 4 rows built, upstream declares 3 (+1)",
+        "own/train: 3 rows built, upstream declares 2 (+1)",
+    ]
+    assert out.splitlines()[-1].endswith("1 built, 2 differences from what is declared")
+    told = json.loads(run("catalog", "check", "--json")[1])
+    assert (told["valid"], told["built"], len(told["differences"])) == (True, 1, 2)
+
+
+def test_check_tells_more_rejects_than_expected(home: Home) -> None:
+    build = store(home, records=100, rejected=2)
+    entry = Catalog.load(home)["own"]
+    assert differences(entry, build) == [
+        "own: 2 of 100 records rejected (2.00%), expected at most 0.50%."
+        " See: woolgather rejects own"
+    ]
+
+
+def test_check_leaves_limited_builds_alone(home: Home) -> None:
+    build = store(home, rows=1, subsets={}, limit=1)
+    found = differences(Catalog.load(home)["own"], build)
+    assert found == ["own: built with --limit 1, so its counts are not compared"]
+
+
+def test_check_of_an_invalid_catalog_exits_1_with_all_lines(run: Run, home: Home) -> None:
+    home.catalog.write_text(OWN.replace("lang: CN", "lang: zh").replace("task: MT", "task: X"))
+    code, out, err = run("catalog", "check")
+    assert (code, out) == (1, "")
+    assert [line.split(": ")[0] for line in err.splitlines()] == [
+        *(f"{home.catalog}:4", f"{home.catalog}:6"),
+    ]
+    code, out, _ = run("catalog", "check", "--json")
+    assert code == 1
+    assert json.loads(out) == {"valid": False, "problems": err.splitlines()}
+
+
+def test_tables_align_wide_characters() -> None:
+    assert width("中文a") == 5
+    assert width("e\u0301") == 1
+    assert columns(("a", "n"), [("中", "1"), ("bbb", "22")], right=("n",)).splitlines() == [
+        *("a     n", "中    1", "bbb  22"),
+    ]
+
+
+def test_long_values_are_cut_and_say_so() -> None:
+    assert fields({"x": "y" * 500}).endswith("... (100 more characters)")
