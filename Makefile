@@ -1,0 +1,47 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each does its own set-up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check -q
+TORCH := torch==2.13.0
+
+.PHONY: demo test check nightly bench lock clean
+
+demo: $(VENV)/.installed-train
+	$(BIN)/woolgather demo --out demo
+
+test: $(VENV)/.installed-dev check
+	$(BIN)/pytest -m "not slow" --durations=20 --durations-min=0.5
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+nightly: $(VENV)/.installed-dev
+	$(BIN)/pytest --durations=20
+
+bench: $(VENV)/.installed-train
+	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/mix.py
+
+# torch comes first and alone: with it in place nothing pulls a build with CUDA.
+$(VENV)/.installed-train: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("woolgather needs Python 3.11 or newer, got " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt $(TORCH)
+	$(PIP) install -c constraints.txt -e '.[train]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-train
+	$(PIP) install -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+# Write the versions that are installed now as the new constraints.
+lock: $(VENV)/.installed-dev
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) demo dist build
