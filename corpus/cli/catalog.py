@@ -255,12 +255,14 @@ def _examples(
 
     if raw is not None and not raw.is_dir():
         raise RawDataError(f"--raw {raw}: expected a folder, got none. Check the path.")
-    roots = [*([raw] if raw else []), session.home.raw, packed("samples")]
+    samples = packed("samples")
+    is_local = any(file.path for file in entry.files)
+    roots = [*([raw] if raw else []), session.home.raw, *([] if is_local else [samples])]
     folder = raw_folder(entry, roots)
     inputs = find_inputs(entry, folder)
     if inputs.read:
         pairs = preview(entry, inputs, n_records)
-        bundled = folder is not None and folder.parent == roots[-1]
+        bundled = folder is not None and folder.parent == samples
         title = "raw record of the bundled sample" if bundled else "raw record"
         return "\n\n".join(beside(title, record, rows) for record, rows in pairs)
     if build is None:

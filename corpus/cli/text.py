@@ -49,7 +49,7 @@ def fields(values: Mapping[str, Any]) -> str:
     for name, value in values.items():
         parts = value if _is_list_of_mappings(value) else [value]
         for at, part in enumerate(parts):
-            lines.append(f"{pad(name if at == 0 else '', cells)}  {_one_line(part)}")
+            lines.append(f"{pad(name if at == 0 else '', cells)}  {_one_line(part)}".rstrip())
     return "\n".join(lines)
 
 
