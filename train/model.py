@@ -74,13 +74,12 @@ def load_base(name: str | Path, dtype: str = "float32") -> Any:
     Raises:
         TrainError: it is absent, quantised, or of a kind that transformers does not ship.
     """
-    import torch
     from transformers import AutoModelForCausalLM
 
     folder = model_folder(name)
     refuse_quantised(folder)
     with _plain_errors(f"model {str(name)!r}"):
-        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=getattr(torch, dtype))
+        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype)
     # peft writes this name into adapters: keep what the user gave.
     model.name_or_path = model.config._name_or_path = str(name)
     return model

@@ -151,7 +151,7 @@ def _run(config: Run, home: Home, mixture: Mixed, on_progress: Progress | None) 
     with quiet_libraries():
         model = build_model(config)
         if config.packing:
-            _probe(model, prepared.train.store)
+            probe_rows(model, prepared.train.store)
         trainer = TagTrainer(
             model,
             config,
@@ -176,12 +176,12 @@ def build_model(config: Run) -> Any:
     return METHODS[config.method.type](base, config.method)
 
 
-def _probe(model: Any, store: TokenStore) -> None:
-    """Check on two rows that packed rows do not see each other."""
+def probe_rows(model: Any, store: TokenStore) -> float:
+    """Check on the first two rows that packed rows do not see each other; return what moved."""
     device = next(model.parameters()).device
     rows = [0, min(1, len(store) - 1)]
     ids = [torch.from_numpy(store.row(row)[0][:64].astype("int64")).to(device) for row in rows]
-    probe_isolation(model, *ids)
+    return probe_isolation(model, *ids)
 
 
 def _train(trainer: TagTrainer, folder: Path) -> None:
