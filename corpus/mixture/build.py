@@ -1,0 +1,138 @@
+"""Build a mixture: arrange its rows and write lock and indexes, once and for good.
+
+Comes after the plan; `corpus.mixture.open` reads what is written here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpus.annotate import ANNOTATIONS
+from corpus.atomic import UNFINISHED, new_folder, sole_writer, write_text
+from corpus.catalog import Catalog
+from corpus.errors import StoreError
+from corpus.mixture.lock import (
+    FORMAT,
+    HOLDOUT,
+    INDEX,
+    LOCK,
+    Index,
+    digest_of,
+    lock_text,
+    read_lock,
+    write_index,
+)
+from corpus.mixture.open import CURRENT, Mixture
+from corpus.mixture.order import arrange, draw_epochs
+from corpus.mixture.plan import Advance, Plan, plan_mixture, plan_sources
+from corpus.mixture.recipe import Recipe, check_recipe
+from corpus.mixture.sources import locked_sources, tags_json
+from corpus.settings import Home
+
+Say = Callable[[str], None]
+
+
+def build_mixture(
+    recipe: Recipe,
+    home: Home,
+    catalog: Catalog,
+    *,
+    workers: int | None = 1,
+    advance: Advance = lambda done, total: None,
+    say: Say = lambda line: None,
+) -> Mixture:
+    """Plan and write the mixture of a recipe, make it current, and open it."""
+    plan = plan_mixture(recipe, home, catalog, workers=workers, advance=advance)
+    return write_mixture(plan, home, say=say)
+
+
+def rebuild_mixture(
+    lock_path: Path,
+    home: Home,
+    *,
+    workers: int | None = 1,
+    advance: Advance = lambda done, total: None,
+    say: Say = lambda line: None,
+) -> Mixture:
+    """Write the mixture of a lock anew from stored rows, and check that it is the same.
+
+    Raises:
+        StoreError: the rows are not in the store, or the mixture has another digest.
+    """
+    lock = read_lock(lock_path)
+    recipe = check_recipe(lock["recipe"], str(lock_path))
+    plan = plan_sources(recipe, locked_sources(lock, home), home, workers=workers, advance=advance)
+    return write_mixture(plan, home, expected=lock["digest"], say=say)
+
+
+def write_mixture(
+    plan: Plan, home: Home, *, expected: str | None = None, say: Say = lambda line: None
+) -> Mixture:
+    """Write a planned mixture, make it current, and open it.
+
+    Raises:
+        StoreError: its digest is not the expected one.
+    """
+    index, holdout = _indexes(plan)
+    lock = _lock(plan)
+    digest = digest_of(lock, (index, holdout))
+    if expected is not None and digest != expected:
+        raise StoreError(
+            f"{plan.recipe.name}: expected the mixture {expected[:12]} of the lock, got"
+            f" {digest[:12]}: the lock was changed, or other versions of woolgather, Python or"
+            " OpenCC fold texts otherwise."
+        )
+    lock |= {"digest": digest, "woolgather": version("woolgather")}
+    folder = home.mixtures / plan.recipe.name
+    with sole_writer(home.locks, f"mixture-{plan.recipe.name}", say=say):
+        _remove_unfinished(folder)
+        with new_folder(folder / digest) as temporary:
+            write_index(temporary / INDEX, index)
+            write_index(temporary / HOLDOUT, holdout)
+            write_text(temporary / LOCK, lock_text(lock))
+        write_text(folder / CURRENT, digest + "\n")
+    return Mixture.open(folder / digest, home)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for path in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _indexes(plan: Plan) -> tuple[Index, Index]:
+    """Arrange training rows and holdout."""
+    seed = plan.recipe.seed
+    training = [
+        draw_epochs(one.candidates, one.quota, seed, one.source.name) for one in plan.sources
+    ]
+    held = [(one.held, np.zeros(len(one.held), dtype=np.uint16)) for one in plan.sources]
+    return Index(*arrange(training)), Index(*arrange(held))
+
+
+def _lock(plan: Plan) -> dict[str, Any]:
+    """Return the lock of a plan, but for what depends on the index."""
+    annotations = {"keys": ANNOTATIONS["keys"]().version} if plan.needs_keys else {}
+    return {
+        "format": FORMAT,
+        "recipe": plan.recipe.as_json(),
+        "annotations": annotations,
+        "rows": plan.rows,
+        "holdout": plan.holdout,
+        "sources": [
+            {
+                **tags_json(one.tags),
+                "rows": one.quota,
+                "unique": one.unique,
+                "holdout": len(one.held),
+                "removed": one.removed,
+                "repeated_prompts": one.repeated_prompts,
+            }
+            for one in plan.sources
+        ],
+    }
