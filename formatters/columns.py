@@ -114,7 +114,11 @@ class ColumnsFormatter:
         if not self.blank:
             return inputs
         blank = self.blank
-        return ["" if text is not None and text.strip() in blank else text for text in inputs]
+        longest = max(map(len, blank)) + 8  # Longer texts cannot be blank: do not look closely.
+        return [
+            text if not text or len(text) > longest or text.strip() not in blank else ""
+            for text in inputs
+        ]
 
     def _filled(self, columns: Mapping[str, list[Any]], name: str) -> Texts:
         """Return a column, with another one's texts where it is blank."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unicodedata import is_normalized, normalize
@@ -137,9 +138,9 @@ def _format_columns(
 ) -> Block:
     found = formatter.column_wise(columns)
     block = Block(
-        [text or "" for text in found.instruction],
-        [text or "" for text in found.input],
-        [text or "" for text in found.output],
+        _filled(found.instruction),
+        _filled(found.input),
+        _filled(found.output),
         None,
         found.system,
         found.extra,
@@ -228,6 +229,10 @@ def _keep(block: Block, positions: Sequence[int]) -> None:
             setattr(block, name, [values[position] for position in positions])
 
 
+def _filled(texts: list[str | None]) -> list[str]:
+    return [text or "" for text in texts] if None in texts else texts  # type: ignore[return-value]
+
+
 def clean(texts: Sequence[str]) -> list[str]:
     """Return texts in NFC without outer white space; inner text is untouched."""
     return [
@@ -310,22 +315,28 @@ def _batch(block: Block, span: Span, source: str, shard: Shard) -> pa.RecordBatc
         ],
         fields=list(RECORD.field("origin").type),
     )
-    extra = block.extra or [None] * n_rows
     columns = [
         pa.array(ids, pa.string()),
         instruction,
         given,
         output,
         _history(block.history, n_rows),
-        pa.array(block.system or [None] * n_rows, pa.string()),
+        _nullable(block.system, n_rows),
         pa.repeat(pa.scalar(source, pa.string()), n_rows),
         origin,
-        pa.array(
-            [None if one is None else msgspec.json.encode(one).decode() for one in extra],
-            pa.string(),
-        ),
+        _nullable(_encoded(block.extra), n_rows),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=RECORD)
+
+
+def _nullable(texts: Sequence[str | None] | None, n_rows: int) -> pa.Array:
+    return pa.nulls(n_rows, pa.string()) if texts is None else pa.array(texts, pa.string())
+
+
+def _encoded(extras: Sequence[Any] | None) -> list[str | None] | None:
+    if extras is None:
+        return None
+    return [None if one is None else msgspec.json.encode(one).decode() for one in extras]
 
 
 def _history(history: list[tuple[tuple[str, str], ...]] | None, n_rows: int) -> pa.Array:
@@ -347,10 +358,10 @@ def _ids(block: Block, instruction: pa.Array, given: pa.Array, output: pa.Array)
     for column in (instruction, given, output):
         pieces += [_lengths(column), column.view(pa.binary())]
     joined = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
-    offsets = memoryview(joined.buffers()[1]).cast("B").cast("i")
+    offsets = memoryview(joined.buffers()[1]).cast("B").cast("i").tolist()[: len(joined) + 1]
     data = memoryview(joined.buffers()[2] or b"")
     digest = xxhash.xxh3_128_hexdigest
-    return [digest(data[offsets[n] : offsets[n + 1]]) for n in range(len(joined))]
+    return [digest(data[start:stop]) for start, stop in pairwise(offsets)]
 
 
 def _lengths(column: pa.Array) -> pa.Array:
@@ -384,7 +395,7 @@ def _sized(text: str) -> list[bytes]:
 
 
 def _write(batches: Sequence[pa.RecordBatch], path: Path, shard: Shard) -> None:
-    merged = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    merged = batches if len(batches) == 1 else _merged(batches)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, RECORD) as writer:
         for batch in merged:
@@ -395,6 +406,12 @@ def _write(batches: Sequence[pa.RecordBatch], path: Path, shard: Shard) -> None:
         stream.write(buffer)
     shard.file, shard.rows = path.name, sum(batch.num_rows for batch in merged)
     shard.bytes, shard.xxh3 = buffer.size, xxhash.xxh3_64_hexdigest(memoryview(buffer))
+
+
+def _merged(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Put the rows of many small spans into few batches."""
+    merged: list[pa.RecordBatch] = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return merged
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -21,7 +21,8 @@ from corpus.readers.sniff import UTF8_BOM, Reading, as_utf8, sniff
 from corpus.readers.source import RawSource, Transcoded, is_ascii_based, is_utf8
 from corpus.readers.span import BLOCK_BYTES, Dialect, Span
 
-BLANK_LINES = re.compile(rb"\n[ \t\r]*(?=\n)")
+BLANK_LINE = re.compile(rb"\n\s")
+"""Finds every blank line, and a few that only begin with white space."""
 MAX_RECORD_BYTES = 1 << 30
 """A single record longer than this is refused: it would not fit a worker's memory."""
 csv.field_size_limit(MAX_RECORD_BYTES)
@@ -153,10 +154,9 @@ def _cut_lines(window: _Window, make: _Maker) -> Iterator[Span]:
 
 def count_lines(block: bytes) -> int:
     """Count the lines of a block that are not blank."""
-    count = block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
-    if block[:1] in b"\n\r\t " or b"\n\n" in block or b"\n\r" in block or b"\n " in block or block.rstrip(b"\n") != block.rstrip():
-        count = sum(1 for line in block.split(b"\n") if line.strip())
-    return count
+    if BLANK_LINE.search(block) or block[:1].isspace():
+        return sum(1 for line in block.split(b"\n") if line.strip())
+    return block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
 
 
 def _cut_table(window: _Window, make: _Maker, reading: Reading) -> Iterator[Span]:

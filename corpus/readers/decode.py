@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -70,9 +71,7 @@ def _json_columns(span: Span, wanted: TextColumns) -> dict[str, list[Any]] | Non
         return None
     structs = structs[: span.take]
     names = (*wanted.texts, *wanted.extras)
-    return {
-        name: [getattr(one, f"f{number}") for one in structs] for number, name in enumerate(names)
-    }
+    return {name: list(map(attrgetter(f"f{number}"), structs)) for number, name in enumerate(names)}
 
 
 def _arrow_columns(span: Span, wanted: TextColumns) -> dict[str, list[Any]] | None:

@@ -45,10 +45,10 @@ def plan_units(
     held: list[Span] = []
     for position, one in enumerate(inputs):
         for span in _limited(inputs, position, limit, distrusted or {}, block_bytes):
-            held.append(span)
-            if sum(part.length for part in held) >= block_bytes:
+            if held and sum(part.length for part in held) + span.length > block_bytes:
                 yield _unit(number, id, one.subset, held)
                 number, held = number + 1, []
+            held.append(span)
         is_last = position + 1 == len(inputs) or inputs[position + 1].subset != one.subset
         if is_last and held:
             yield _unit(number, id, one.subset, held)
