@@ -213,7 +213,7 @@ def load_run(
         if not equals or not key:
             raise RecipeError(f"--set: expected KEY.KEY=VALUE, got {text!r}")
         _put(values, where, key.strip(), yaml.safe_load(value), "--set")
-    return validate(values, where, str(file.name) if file else "run")
+    return validate(values, where, file.name if file else "run")
 
 
 def validate(values: Mapping[str, Any], where: Mapping[Path_, str], name: str) -> Run:
@@ -324,7 +324,8 @@ def _line(error: Any, where: Mapping[Path_, str], name: str) -> str:
     )
     kind, got = error["type"], error["input"]
     if kind == "missing":
-        return f"{place}: {shown} is missing"
+        option = {"base_model": ". Give --base MODEL", "mixture": ". Give --mixture NAME"}
+        return f"{place}: {shown} is missing{option.get(shown, '')}"
     if kind == "extra_forbidden":
         return f"{place}: {'.'.join(path)} is unknown"
     if kind == "literal_error":

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import yaml
+
 from corpus.errors import RecipeError, TrainError
 from corpus.registry import suggest
 
@@ -193,8 +195,6 @@ def load_template(name: str, tokenizer: Any) -> Template:
         RecipeError: there is none of that name.
         TrainError: the tokenizer lacks what the template needs.
     """
-    import yaml
-
     if name == CHAT:
         if not tokenizer.chat_template:
             raise TrainError(
@@ -208,8 +208,13 @@ def load_template(name: str, tokenizer: Any) -> Template:
         )
     if tokenizer.eos_token is None:
         raise TrainError(f"template {name}: the tokenizer has no end-of-sequence token")
+    return text_template(name, _begin(tokenizer), tokenizer.eos_token)
+
+
+def text_template(name: str, begin: str = "", end: str = "") -> TextTemplate:
+    """Read a template of train/templates; without begin and end it renders plain text."""
     fields = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    return TextTemplate(**fields, begin=_begin(tokenizer), end=tokenizer.eos_token)
+    return TextTemplate(**fields, begin=begin, end=end)
 
 
 def template_names() -> list[str]:

@@ -6,7 +6,7 @@ The demo and the tests train on them where no downloaded model is at hand.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
 
 from corpus.errors import TrainError
+from train.data import COLUMNS, Rows
+from train.render import text_template, turns_of
 
 UNKNOWN, BEGIN, END, PAD = range(4)
 
@@ -34,6 +36,16 @@ class TinyShape:
     """Longest row in tokens."""
     tied: bool = False
     """Share the input embeddings with the head."""
+
+
+def rendered_texts(rows: Rows, template: str = "alpaca") -> Iterator[str]:
+    """Yield rows as the template renders them, so that a tokenizer also knows the prompt."""
+    shape = text_template(template)
+    for start in range(0, len(rows), 1000):
+        block = rows.rows(range(start, min(start + 1000, len(rows))), COLUMNS)
+        for values in zip(*block.values(), strict=True):
+            row = dict(zip(block, values, strict=True))
+            yield "".join(part.text for part in shape.parts(turns_of(row), row["system"]))
 
 
 def make_tiny(
