@@ -9,7 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import xxhash
 
+from corpus.catalog import Catalog
 from corpus.schema import RECORD, row_id
 from corpus.settings import Home
 from corpus.store import Build, FileInfo, Manifest, ShardInfo, Store, open_build, write_manifest
@@ -63,7 +65,9 @@ def make_build(home: Home) -> MakeBuild:
             name = f"data-{len(shards):05d}.arrow"
             with pa.ipc.new_stream(str(folder / name), RECORD) as writer:
                 writer.write_table(part, max_chunksize=3)
-            shards.append(ShardInfo(name, part.num_rows, 0, ""))
+            content = (folder / name).read_bytes()
+            digest_of_file = xxhash.xxh3_64_hexdigest(content)
+            shards.append(ShardInfo(name, part.num_rows, len(content), digest_of_file))
         manifest = Manifest(
             id=id,
             fingerprint=fingerprint,
@@ -87,3 +91,9 @@ def make_build(home: Home) -> MakeBuild:
         return build
 
     return make
+
+
+@pytest.fixture
+def catalog(home: Home) -> Catalog:
+    """Return the catalog that ships with the code."""
+    return Catalog.load(home)
