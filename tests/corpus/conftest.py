@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -28,12 +27,6 @@ def record(source: str, number: int, fields: dict[str, Any]) -> dict[str, Any]:
     row["source"] = source
     row["origin"] = {"file": "rows.jsonl", "record": number, "part": 0}
     return row
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """Return an empty home."""
-    return Home(tmp_path / "home")
 
 
 @pytest.fixture
