@@ -148,13 +148,6 @@ def plan_sources(
 
 
 def _check_bounds(recipe: Recipe, sources: Sequence[Source]) -> None:
-    known = {name for source in sources for name in (source.tags.name, source.tags.id)}
-    strange = [name for name in recipe.dedup.prefer if name not in known]
-    if strange:
-        raise RecipeError(
-            f"{recipe.where}: dedup.prefer: expected sources of this recipe, got"
-            f" {', '.join(strange)}. Known: {', '.join(sorted(known))}."
-        )
     if len(sources) > MOST_SOURCES:
         raise RecipeError(
             f"{recipe.where}: expected at most {MOST_SOURCES} sources, got {len(sources)}."

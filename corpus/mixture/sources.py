@@ -88,6 +88,13 @@ def find_sources(recipe: Recipe, home: Home, catalog: Catalog) -> tuple[list[Sou
         found, left_out = _stored(line, number, selections, home)
         sources += found
         warnings += left_out
+    known = {name for one in lines_of for name in (one, one.partition("/")[0])}
+    strange = [name for name in recipe.dedup.prefer if name not in known]
+    if strange and not errors:
+        errors.append(
+            f"{recipe.where}: dedup.prefer: expected sources of this recipe, got"
+            f" {', '.join(strange)}. Known: {', '.join(sorted(known))}."
+        )
     if errors:
         raise RecipeError("\n".join(errors))
     warnings += [

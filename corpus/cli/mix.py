@@ -1,0 +1,238 @@
+"""The verbs of mixtures: `mix plan`, `build`, `show`, `verify`, `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from corpus.cli.session import Session
+from corpus.errors import RecipeError
+
+if TYPE_CHECKING:
+    from corpus.mixture import Mixture, Recipe
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+RecipeArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="RECIPE", help="YAML file, or the name of a recipe that is shipped"),
+]
+NameOption = Annotated[str | None, typer.Option(help="Name of the mixture, with --select")]
+SelectOption = Annotated[
+    str | None, typer.Option(help="Tag expression, instead of a recipe: 'alpaca | gsm8k'")
+]
+RowsOption = Annotated[
+    int | None, typer.Option(min=1, help="Training rows, with --select; default every row once")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the order, with --select")]
+HoldoutOption = Annotated[
+    int, typer.Option(min=0, help="Rows held out on top of the training rows, with --select")
+]
+DedupOption = Annotated[
+    bool, typer.Option("--dedup", help="Remove exact duplicates everywhere, with --select")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Processes for duplicate keys; default one for each core")
+]
+MixtureArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name, name/digest, or folder of a mixture")
+]
+
+
+@app.callback()
+def mix() -> None:
+    """Plan, build, show, verify and export mixtures"""
+
+
+@app.command()
+def plan(
+    ctx: typer.Context,
+    recipe: RecipeArgument = None,
+    name: NameOption = None,
+    select: SelectOption = None,
+    rows: RowsOption = None,
+    seed: SeedOption = 0,
+    holdout: HoldoutOption = 0,
+    dedup: DedupOption = False,
+    workers: WorkersOption = None,
+) -> None:
+    """Show what a mixture would hold; write no mixture"""
+    from corpus.cli.mix_text import plan_json, plan_text
+    from corpus.mixture import plan_mixture
+
+    session: Session = ctx.obj
+    simple = _simple(name or ("unnamed" if select else None), select, rows, seed, holdout, dedup)
+    chosen = _chosen(recipe, simple)
+    with session.progress("duplicate keys") as advance:
+        planned = plan_mixture(
+            chosen, session.home, session.catalog(), workers=workers, advance=advance
+        )
+    session.result(plan_json(planned), plan_text(planned))
+
+
+@app.command()
+def build(
+    ctx: typer.Context,
+    recipe: RecipeArgument = None,
+    name: NameOption = None,
+    select: SelectOption = None,
+    rows: RowsOption = None,
+    seed: SeedOption = 0,
+    holdout: HoldoutOption = 0,
+    dedup: DedupOption = False,
+    lock: Annotated[
+        Path | None, typer.Option(help="mixture.lock to build again, instead of a recipe")
+    ] = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Build a mixture and make it current"""
+    from corpus.cli.mix_text import plan_text
+    from corpus.mixture import plan_mixture, rebuild_mixture, write_mixture
+
+    session: Session = ctx.obj
+    if lock is not None:
+        if recipe is not None or select is not None:
+            raise RecipeError("--lock stands alone: expected no recipe and no --select beside it.")
+        with session.progress("duplicate keys") as advance:
+            built = rebuild_mixture(
+                lock, session.home, workers=workers, advance=advance, say=session.log
+            )
+        _tell(session, built)
+        return
+    if select is not None and name is None:
+        raise RecipeError("--select needs a name for the mixture: add --name NAME.")
+    chosen = _chosen(recipe, _simple(name, select, rows, seed, holdout, dedup))
+    with session.progress("duplicate keys") as advance:
+        planned = plan_mixture(
+            chosen, session.home, session.catalog(), workers=workers, advance=advance
+        )
+    session.log(plan_text(planned))
+    _tell(session, write_mixture(planned, session.home, say=session.log))
+
+
+@app.command()
+def show(ctx: typer.Context, name: MixtureArgument) -> None:
+    """Show what a built mixture holds"""
+    from corpus.cli.mix_text import lock_text
+
+    session: Session = ctx.obj
+    mixture = _open(session, name)
+    session.result({**_summary(mixture), "lock": mixture.lock}, lock_text(mixture))
+
+
+@app.command()
+def verify(ctx: typer.Context, name: MixtureArgument) -> None:
+    """Check a mixture's digest and the stored rows it points at"""
+    session: Session = ctx.obj
+    mixture = _open(session, name)
+    mixture.verify()
+    found = {"name": mixture.name, "digest": mixture.digest, "sources": len(mixture.sources)}
+    session.result(
+        {**found, "verified": True},
+        f"{mixture.name} is what was built: digest {mixture.digest[:12]}, {len(mixture)} rows,"
+        f" {len(mixture.holdout)} held out, {len(mixture.sources)} sources",
+    )
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    name: MixtureArgument,
+    format: Annotated[str, typer.Option(help="alpaca | sharegpt | messages | parquet")],
+    out: Annotated[Path, typer.Option(help="Folder for the files; made when absent")],
+) -> None:
+    """Write a mixture's rows for other trainers"""
+    from corpus.export import export as write
+
+    session: Session = ctx.obj
+    mixture = _open(session, name)
+    with session.progress(f"exporting {mixture.name}") as advance:
+        files = write(mixture, format, out, advance=advance)
+    session.result(
+        {
+            "name": mixture.name,
+            "digest": mixture.digest,
+            "format": format,
+            "path": str(out),
+            "files": [{"path": str(one.path), "rows": one.rows} for one in files],
+        },
+        "\n".join(f"wrote {one.rows} rows to {one.path}" for one in files),
+    )
+
+
+def _open(session: Session, name: str) -> Mixture:
+    from corpus.mixture import Mixture
+
+    return Mixture.open(name, session.home)
+
+
+def _simple(
+    name: str | None, select: str | None, rows: int | None, seed: int, holdout: int, dedup: bool
+) -> dict[str, Any] | None:
+    """Return the recipe that the options write, None without --select."""
+    if select is None:
+        if name is not None or rows is not None or seed or holdout or dedup:
+            raise RecipeError("--name, --rows, --seed, --holdout and --dedup belong to --select.")
+        return None
+    return {
+        "name": name,
+        "seed": seed,
+        "sources": [{"select": select, **({"rows": rows} if rows else {"epochs": 1})}],
+        "dedup": {"exact": dedup, "across": dedup},
+        "holdout": {"rows": holdout},
+    }
+
+
+def _chosen(recipe: str | None, simple: dict[str, Any] | None) -> Recipe:
+    from corpus.mixture import check_recipe, read_recipe
+
+    if (recipe is None) == (simple is None):
+        raise RecipeError(
+            "expected a recipe, or --name and --select, got"
+            f" {'neither' if recipe is None else 'both'}."
+        )
+    return check_recipe(simple, "--select") if recipe is None else read_recipe(_file(recipe))
+
+
+def _file(recipe: str) -> Path:
+    """Return the file of a recipe: as named, or among the shipped ones."""
+    from corpus.registry import suggest
+    from corpus.resources import packed
+
+    if Path(recipe).is_file():
+        return Path(recipe)
+    shipped = {path.stem: path for path in packed("recipes").glob("*.yaml")}
+    if recipe in shipped:
+        return shipped[recipe]
+    raise RecipeError(
+        f"no recipe file {recipe!r}, and none of that name.{suggest(recipe, shipped)}"
+    )
+
+
+def _tell(session: Session, mixture: Mixture) -> None:
+    held = f" ({len(mixture.holdout)} held out)" if len(mixture.holdout) else ""
+    session.result(
+        _summary(mixture), f"wrote {len(mixture)} rows{held} of {mixture.name} to {mixture.path}"
+    )
+
+
+def _summary(mixture: Mixture) -> dict[str, Any]:
+    return {
+        "name": mixture.name,
+        "digest": mixture.digest,
+        "path": str(mixture.path),
+        "rows": len(mixture),
+        "holdout": len(mixture.holdout),
+        "sources": [
+            {
+                "id": one["name"],
+                "rows": one["rows"],
+                "unique": one["unique"],
+                "tokens": None,
+                "epochs": round(one["rows"] / one["unique"], 4) if one["unique"] else 0.0,
+            }
+            for one in mixture.lock["sources"]
+        ],
+    }
