@@ -293,8 +293,14 @@ def _walk(node: Any, path: Path_, lines: dict[Path_, int], name: str) -> None:
         _walk(child, inner, lines, name)
 
 
+RIVALS = {"steps": "epochs", "epochs": "steps", "rows": "tokens", "tokens": "rows"}
+"""Keys of which only one can be given: a later layer's replaces the other of an earlier one."""
+
+
 def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
     for key, value in above.items():
+        if key in RIVALS and RIVALS[key] not in above:
+            below.pop(RIVALS[key], None)
         if isinstance(value, dict) and isinstance(below.get(key), dict):
             _overlay(below[key], value)
         else:
@@ -305,10 +311,6 @@ def _put(values: dict[str, Any], where: dict[Path_, str], key: str, value: Any, 
     path = tuple(key.split("."))
     for one in reversed(path):
         value = {one: value}
-    # A step count from outside replaces the epochs of a preset, and the other way round.
-    rival = {"steps": "epochs", "epochs": "steps"}.get(key)
-    if rival:
-        values.pop(rival, None)
     _overlay(values, value)
     where[path] = by
 

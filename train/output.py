@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from train.run import Prepared
 
 
-def save_output(model: Any, prepared: Prepared, config: Run, run_folder: Path) -> Path:
+def save_output(
+    model: Any, prepared: Prepared, config: Run, run_folder: Path, *, trained: bool
+) -> Path:
     """Write the adapter or model with all that belongs to it; it appears whole or not at all.
 
     Raises:
@@ -36,7 +38,7 @@ def save_output(model: Any, prepared: Prepared, config: Run, run_folder: Path) -
     temporary = run_folder / f".{kind}.partial-{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     save_weights(model, temporary)
-    verify_weights(model, temporary, trained=config.optimizer.lr > 0)
+    verify_weights(model, temporary, trained=trained)
     copy_tokenizer(prepared.tokenizer, config.tokenizer or config.base_model, temporary)
     facts = {
         "kind": kind,

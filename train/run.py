@@ -162,7 +162,8 @@ def _run(config: Run, home: Home, mixture: Mixed, on_progress: Progress | None) 
             on_progress,
         )
         _train(trainer, folder)
-        output = save_output(trainer.model, prepared, config, folder)
+        trained = any(line["lr"] for line in read_metrics(folder) if line["kind"] == "train")
+        output = save_output(trainer.model, prepared, config, folder, trained=trained)
     seconds = time.monotonic() - started
     return _finish(trainer, prepared, output, seconds)
 

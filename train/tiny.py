@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
 
 from corpus.errors import TrainError
 from train.data import COLUMNS, Rows
+from train.model import quiet_libraries
 from train.render import text_template, turns_of
 
 UNKNOWN, BEGIN, END, PAD = range(4)
@@ -118,7 +119,6 @@ def make_llama(folder: Path, vocabulary: int, shape: TinyShape, *, seed: int = 0
         pad_token_id=PAD,
         tie_word_embeddings=shape.tied,
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), quiet_libraries():
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
-    model.save_pretrained(str(folder))
+        LlamaForCausalLM(config).save_pretrained(str(folder))

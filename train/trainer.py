@@ -45,11 +45,15 @@ def total_packs(run: Run, n_packs: int) -> int:
     return max(1, math.ceil((run.epochs or 1) * n_packs))
 
 
-def training_arguments(run: Run, folder: Path, *, evaluates: bool) -> TrainingArguments:
+def training_arguments(
+    run: Run, folder: Path, n_packs: int, *, evaluates: bool
+) -> TrainingArguments:
     """Translate a run into the arguments of the parent class.
 
     The loader yields the micro batches of the whole run, so to the parent it is one epoch.
     """
+    steps = -(-total_packs(run, n_packs) // run.rows_a_step())
+    warmup = run.schedule.warmup
     mixed = run.dtype == "bfloat16" and run.method.type == "full"
     return TrainingArguments(
         output_dir=str(folder),
@@ -65,7 +69,8 @@ def training_arguments(run: Run, folder: Path, *, evaluates: bool) -> TrainingAr
         lr_scheduler_type=run.schedule.name
         if run.schedule.name != "constant"
         else "constant_with_warmup",
-        warmup_steps=run.schedule.warmup,
+        # Rounded down: the parent would round up, and train a short run at rate 0.
+        warmup_steps=int(warmup * steps if warmup < 1 else warmup),
         logging_steps=run.log.steps,
         eval_strategy="steps" if evaluates and run.eval.steps else "no",
         eval_steps=run.eval.steps or None,
@@ -94,7 +99,7 @@ class TagTrainer(Trainer):
         sources: Sequence[Tagged],
         on_progress: Progress | None = None,
     ) -> None:
-        arguments = training_arguments(run, folder, evaluates=holdout is not None)
+        arguments = training_arguments(run, folder, len(data), evaluates=holdout is not None)
         super().__init__(model, arguments, train_dataset=data, eval_dataset=holdout)
         self.run, self.folder = run, folder
         self.data, self.holdout = data, holdout

@@ -16,9 +16,8 @@ from corpus.settings import Home
 
 HERE = Path(__file__).parent
 NOISE = (
-    # torch's own pytree and serialisation notices, which its callers cannot act on.
-    "ignore:.*torch.jit.script.*:DeprecationWarning",
-    "ignore:.*pin_memory.*:UserWarning",
+    # peft asks transformers by the name that the newest transformers has just replaced.
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
 )
 
 
@@ -89,7 +88,7 @@ SOURCES = (
 
 
 def make_table(n_rows: int = 48) -> Table:
-    """Rows of three sources and several shapes; every sixth is held out."""
+    """Rows of three sources and several shapes; every seventh is held out."""
     records: list[dict[str, Any]] = []
     for n in range(n_rows):
         if n % 3 == 0:
@@ -107,7 +106,7 @@ def make_table(n_rows: int = 48) -> Table:
             asked = {"instruction": f"What is {n} + {n}?", "input": "Think first."}
             records.append({**asked, "output": f"{n} + {n} = {2 * n}", "system": "Be brief."})
     codes = [n % 3 for n in range(n_rows)]
-    return Table(records, codes, SOURCES, held=range(0, n_rows, 6))
+    return Table(records, codes, SOURCES, held=range(0, n_rows, 7))
 
 
 @pytest.fixture(scope="session", autouse=True)

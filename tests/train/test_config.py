@@ -56,7 +56,7 @@ def test_all_errors_come_at_once_with_file_and_line(tmp_path: Path) -> None:
         (["trackers=[wandb]"], "trackers: got .'wandb'., supported: none yet"),
         (["epochs=1", "batch.rows=3", "batch.micro=2"], "batch.micro must divide the 3"),
         (["batch.tokens=1000"], "batch.tokens must be a multiple of sequence_length 1024"),
-        (["batch.tokens=1024", "batch.rows=1"], "give rows or tokens, not both"),
+        (["batch={tokens: 1024, rows: 1}"], "give rows or tokens, not both"),
         (["nonsense"], "--set: expected KEY.KEY=VALUE, got 'nonsense'"),
     ],
 )
@@ -85,9 +85,11 @@ def test_an_unknown_preset_lists_the_known_ones() -> None:
         load_run(preset="alpaca_lore", given=MINIMAL)
 
 
-def test_steps_replace_the_epochs_of_a_preset() -> None:
-    run = load_run(preset="alpaca_lora", given={**MINIMAL, "steps": 50})
+def test_steps_replace_the_epochs_of_a_preset_and_tokens_its_rows(tmp_path: Path) -> None:
+    file = write(tmp_path, "steps: 50\nbatch: {tokens: 1024}\n")
+    run = load_run(file, preset="alpaca_lora", given=MINIMAL)
     assert (run.steps, run.epochs) == (50, None)
+    assert run.rows_a_step() == 4
 
 
 @pytest.mark.parametrize("file", sorted((packed("recipes") / "runs").glob("*.yaml")), ids=str)

@@ -1,0 +1,263 @@
+"""A run learns, resumes bit by bit, stops on nonsense, and leaves only what reads back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from corpus.errors import BusyError, RecipeError, TrainError
+from corpus.settings import Home
+from train.files import MANIFEST, is_whole
+from train.run import read_metrics, run_training
+from train.trainer import checkpoints
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+def weights(result: Any) -> dict[str, torch.Tensor]:
+    return dict(load_file(f"{result.output}/adapter_model.safetensors"))
+
+
+def without_times(folder: Path) -> list[dict[str, Any]]:
+    return [{**line, "seconds": 0} for line in read_metrics(folder)]
+
+
+def test_lora_learns_and_the_holdout_follows(trained: Any) -> None:
+    assert sum(trained.losses[-3:]) < 0.95 * sum(trained.losses[:3])
+    assert trained.eval["end"] < trained.eval["start"]
+    assert 0 < trained.trainable < trained.parameters / 5
+
+
+def test_learning_rate_zero_changes_nothing(
+    home: Home, table: Any, a_run: Callable[..., Any]
+) -> None:
+    result = run_training(a_run(optimizer={"lr": 0}, steps=2), home, mixture=table)
+    assert result.eval["end"] == result.eval["start"]
+    assert not any(one.any() for name, one in weights(result).items() if ".lora_B." in name)
+
+
+def test_the_run_folder_tells_all(trained: Any) -> None:
+    folder = Path(trained.path)
+    run = yaml.safe_load((folder / "run.yaml").read_text())
+    assert run["method"]["r"] == 8
+    made_of = json.loads((folder / "made_of.json").read_text())
+    assert made_of["mixture_digest"] == trained.mixture_digest
+    assert made_of["versions"]["torch"] == torch.__version__
+    assert json.loads((folder / "result.json").read_text()) == trained.to_json()
+
+
+def test_the_adapter_folder_carries_what_belongs_to_it(trained: Any, base: Path) -> None:
+    folder = Path(trained.output)
+    facts = json.loads((folder / "woolgather.json").read_text())
+    assert facts["template"] == "alpaca"
+    assert facts["mixture"]["digest"] == trained.mixture_digest
+    assert (folder / "tokenizer.model").read_bytes() == (base / "tokenizer.model").read_bytes()
+    assert (folder / "tokenizer.json").is_file()
+    assert (folder / "run.yaml").read_text() == (Path(trained.path) / "run.yaml").read_text()
+    assert not (folder / "README.md").exists()
+
+
+def test_all_weights_can_be_trained(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
+    from transformers import AutoModelForCausalLM
+
+    run = a_run(method={"type": "full"}, optimizer={"lr": 1e-3})
+    result = run_training(run, home, mixture=table)
+    assert result.losses[-1] < result.losses[0]
+    assert result.trainable == result.parameters
+    model = AutoModelForCausalLM.from_pretrained(result.output)
+    assert model.config.use_cache is True
+
+
+def test_refused_rows_are_told(
+    home: Home, table_of: Callable[..., Any], a_run: Callable[..., Any]
+) -> None:
+    rows = [{"instruction": "Hi", "output": "Hello"}] * 4 + [{"instruction": "Hi", "output": " "}]
+    result = run_training(a_run(steps=1), home, mixture=table_of(rows))
+    assert (result.rows, result.refused) == (4, {"no reply text": 1})
+
+
+KILLED = """
+import os, runpy, signal, sys
+import torch, train.trainer
+from corpus.settings import Home
+from train.config import load_run
+from train.run import run_training
+from pathlib import Path
+
+torch.set_num_threads(1)
+conftest, home, file = map(Path, sys.argv[1:])
+publish = train.trainer.publish
+
+def dying(made, final, **options):
+    if final.name == "checkpoint-4":
+        (made / "optimizer.pt").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    publish(made, final, **options)
+
+train.trainer.publish = dying
+run_training(load_run(file), Home(home), mixture=runpy.run_path(str(conftest))["make_table"]())
+"""
+
+
+def test_resume_after_kill_while_saving_is_bit_equal(
+    home: Home, table: Any, a_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    # Dropout makes the random state matter; log lines that span a checkpoint make the sums matter.
+    run = a_run(
+        save={"steps": 2}, eval={"steps": 3}, log={"steps": 3}, method={"dropout": 0.2}, steps=7
+    )
+    file = tmp_path / "run.yaml"
+    file.write_text(run.dump())
+    arguments = [str(HERE / "conftest.py"), str(home.path), str(file)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], env=environment, capture_output=True, text=True
+    )
+    assert killed.returncode == -9, killed.stderr
+    folder = home.runs / "r"
+    assert [one.name for one in checkpoints(folder)] == ["checkpoint-2"]
+    assert not (folder / "adapter").exists()
+
+    resumed = run_training(run.model_copy(update={"resume": True}), home, mixture=table)
+    whole = run_training(run.model_copy(update={"name": "whole"}), home, mixture=table)
+    assert resumed.losses == whole.losses
+    assert without_times(folder) == without_times(home.runs / "whole")
+    ours, theirs = weights(resumed), weights(whole)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_checkpoint_with_a_missing_or_short_file_does_not_count(
+    home: Home, table: Any, a_run: Callable[..., Any]
+) -> None:
+    run_training(a_run(save={"steps": 2, "keep": 3}), home, mixture=table)
+    folder = home.runs / "r"
+    kept = checkpoints(folder)
+    assert [one.name for one in kept] == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    assert all(is_whole(one, deep=True) for one in kept)
+    (kept[2] / "optimizer.pt").write_bytes(b"half")
+    (kept[1] / MANIFEST).unlink()
+    assert [one.name for one in checkpoints(folder)] == ["checkpoint-2"]
+
+
+def test_a_run_is_not_overwritten(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
+    done = run_training(a_run(steps=1), home, mixture=table)
+    with pytest.raises(TrainError, match=r"run r is finished. Continue it: .* --resume r; or"):
+        run_training(a_run(steps=1), home, mixture=table)
+    assert run_training(a_run(steps=1, resume=True), home, mixture=table) == done
+
+
+def test_a_run_is_not_resumed_as_another(
+    home: Home, table: Any, table_of: Callable[..., Any], a_run: Callable[..., Any]
+) -> None:
+    run_training(a_run(steps=1), home, mixture=table)
+    with pytest.raises(RecipeError, match=r"other settings: method, seed\."):
+        run_training(a_run(steps=1, resume=True, seed=1, method={"r": 4}), home, mixture=table)
+    other = table_of([{"instruction": "Hi", "output": "Hello"}])
+    with pytest.raises(RecipeError, match=r"other settings: mixture digest"):
+        run_training(a_run(steps=1, resume=True), home, mixture=other)
+
+
+def test_a_run_has_one_writer(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
+    from filelock import FileLock
+
+    home.locks.mkdir(parents=True)
+    with (
+        FileLock(home.locks / "run-r.lock"),
+        pytest.raises(BusyError, match="run r: another process trains it now"),
+    ):
+        run_training(a_run(), home, mixture=table)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    home: Home, table: Any, a_run: Callable[..., Any]
+) -> None:
+    wild = a_run(optimizer={"lr": 1e30, "max_grad_norm": 0}, schedule={"warmup": 0})
+    with pytest.raises(TrainError, match=r"step \d: the loss of .*belle_cn.* is not finite"):
+        run_training(wild, home, mixture=table)
+    assert not (home.runs / "r" / "adapter").exists()
+    assert not (home.runs / "r" / "result.json").exists()
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    home: Home, table: Any, a_run: Callable[..., Any]
+) -> None:
+    def interrupt(completed: float, total: float | None = None, note: str = "") -> None:
+        if completed == 3:
+            raise KeyboardInterrupt
+
+    message = r"stopped at step 3. Continue from the checkpoint of step 2: .* run --resume r$"
+    with pytest.raises(TrainError, match=message):
+        run_training(a_run(save={"steps": 2}), home, interrupt, mixture=table)
+
+
+def test_progress_reports_every_step(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
+    seen: list[tuple[float, float | None]] = []
+
+    def progress(completed: float, total: float | None = None, note: str = "") -> None:
+        seen.append((completed, total))
+
+    run_training(a_run(steps=3), home, progress, mixture=table)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("damage", ["change", "drop", "zero"])
+def test_an_adapter_that_does_not_read_back_is_refused(
+    home: Home,
+    table: Any,
+    a_run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:
+    from safetensors.torch import save_file
+
+    import train.output
+
+    save = train.output.save_weights
+
+    def damaged(model: Any, folder: Path) -> None:
+        if damage == "zero":
+            with torch.no_grad():
+                [one.zero_() for name, one in model.named_parameters() if ".lora_B." in name]
+        save(model, folder)
+        file = folder / "adapter_model.safetensors"
+        tensors = load_file(file)
+        name = sorted(tensors)[0]
+        if damage == "change":
+            tensors[name] += 1
+        elif damage == "drop":
+            del tensors[name]
+        save_file(tensors, file)
+
+    monkeypatch.setattr(train.output, "save_weights", damaged)
+    message = {
+        "change": "does not read back as it was trained",
+        "drop": "1 weights were not saved",
+        "zero": "all of its LoRA B weights are zero",
+    }
+    with pytest.raises(TrainError, match=message[damage]):
+        run_training(a_run(steps=2), home, mixture=table)
+    assert not (home.runs / "r" / "adapter").exists()
+
+
+def test_targets_that_the_base_lacks_are_told(
+    home: Home, table: Any, a_run: Callable[..., Any]
+) -> None:
+    with pytest.raises(TrainError, match=r"^method\.targets: .*W_pack"):
+        run_training(a_run(method={"targets": ["W_pack"]}), home, mixture=table)
+
+
+def test_a_base_that_is_nowhere_is_told(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
+    with pytest.raises(TrainError, match="expected a folder or a hub id"):
+        run_training(a_run(base_model="/nowhere/llama"), home, mixture=table)
