@@ -11,6 +11,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from corpus.catalog import Entry
 from corpus.engine import Engine, load
 from corpus.errors import RawDataError, StoreError
 from corpus.fingerprint import build_fingerprint, file_sha256
+from corpus.readers.decode import CountMismatch
 from corpus.readers.files import Inputs, find_inputs, given_inputs, raw_folder
+from corpus.readers.span import Span, Unit
 from corpus.readers.units import Distrust, plan_units
 from corpus.settings import Home
 from corpus.store import (
@@ -102,15 +105,16 @@ def build_entry(
     store = Store(home)
     with sole_writer(home.locks, f"store-{entry.id}", wait=request.wait, say=say):
         remove_unfinished(store.folder(entry.id))
-        build = store.find(entry.id, fingerprint)
-        reused = build is not None and not build.damage()
-        if build is not None and not reused:
-            shutil.rmtree(build.path)
-        if not reused or build is None:
-            path = store.folder(entry.id) / fingerprint
+        path = store.folder(entry.id) / fingerprint
+        build = _sound(path, say)
+        reused = build is not None
+        if build is None:
             with new_folder(path) as folder:
-                account = _Account(folder)
-                _convert(entry, inputs, engine, account, request.limit, advance)
+                names = (one.source.name for one in inputs.read)
+                account = _Account(
+                    folder, inputs={name: {"records": 0, "rows": 0} for name in names}
+                )
+                _convert(entry, inputs, engine, account, limit=request.limit, advance=advance)
                 _check_rows(entry, account)
                 write_manifest(
                     folder, account.manifest(entry, inputs, files, fingerprint, request.limit)
@@ -120,14 +124,35 @@ def build_entry(
     return Built(build, time.perf_counter() - started, reused)
 
 
+def _sound(path: Path, say: Callable[[str], None]) -> Build | None:
+    """Return the build in a folder; one that is damaged is removed, to be made again."""
+    if not path.exists():
+        return None
+    try:
+        build = open_build(path)
+        damage = build.damage()
+    except StoreError as error:
+        damage = [str(error)]
+    if not damage:
+        return build
+    say(f"building again what is damaged: {damage[0]}")
+    shutil.rmtree(path)
+    return None
+
+
 def preview(entry: Entry, inputs: Inputs, count: int) -> list[tuple[Any, list[dict[str, Any]]]]:
     """Return the first raw records beside the rows (or the rejects) that they become."""
-    pairs: list[tuple[Any, list[dict[str, Any]]]] = []
-    for unit in plan_units(entry.id, inputs.read, limit=count):
-        pairs += load(PREVIEW)(unit, entry.formatters_for(unit.subset))
-        if len(pairs) >= count:
-            break
-    return pairs[:count]
+    distrusted: dict[str, Distrust] = {}
+    while True:
+        pairs: list[tuple[Any, list[dict[str, Any]]]] = []
+        try:
+            for unit in plan_units(entry.id, inputs.read, limit=count, distrusted=distrusted):
+                pairs += load(PREVIEW)(unit, entry.formatters_for(unit.subset))
+                if len(pairs) >= count:
+                    break
+            return pairs[:count]
+        except CountMismatch as mismatch:
+            _distrust(distrusted, mismatch.span)
 
 
 def remove_unfinished(folder: Path) -> int:
@@ -169,6 +194,7 @@ def _convert(
     inputs: Inputs,
     engine: Engine,
     account: _Account,
+    *,
     limit: int | None,
     advance: Advance,
 ) -> None:
@@ -176,24 +202,39 @@ def _convert(
     names = {one.subset for one in inputs.read}
     job = load(JOB)(account.folder, {name: entry.formatters_for(name) for name in names})
     packed = sum(one.source.size for one in inputs.read if one.source.is_packed)
-    small = inputs.total_bytes + 4 * packed < SMALL_BYTES
+    total = inputs.total_bytes + 4 * packed
+    small = total < SMALL_BYTES
     distrusted: dict[str, Distrust] = {}
     with account:
         while True:
             units = plan_units(entry.id, inputs.read, limit=limit, distrusted=distrusted)
             ahead = _skip(units, account.units)
-            for unit, shard in engine.map_shards(CONVERT, ahead, job, small=small):
-                if shard.mismatch is not None:
-                    span = unit.spans[shard.mismatch]
-                    distrusted.setdefault(span.file, Distrust()).offsets.add(span.offset)
-                    break
-                account.add(unit, shard)
-                advance(account.bytes, inputs.total_bytes + 4 * packed)
-            else:
+            with closing(engine.map_shards(CONVERT, ahead, job, small=small)) as results:
+                doubtful = _add_until_doubt(account, results, advance, total)
+            if doubtful is None:
                 return
+            _distrust(distrusted, doubtful)
+            account.remove_later_shards()
 
 
-def _skip(units: Iterator[Any], count: int) -> Iterator[Any]:
+def _add_until_doubt(
+    account: _Account, results: Iterator[tuple[Unit, Any]], advance: Advance, total: float
+) -> Span | None:
+    """Take results into the account; return the first span that was wrongly counted."""
+    for unit, shard in results:
+        if shard.mismatch is not None:
+            span: Span = unit.spans[shard.mismatch]
+            return span
+        account.add(unit, shard)
+        advance(account.bytes, total)
+    return None
+
+
+def _distrust(distrusted: dict[str, Distrust], span: Span) -> None:
+    distrusted.setdefault(span.file, Distrust()).offsets.add(span.offset)
+
+
+def _skip(units: Iterator[Unit], count: int) -> Iterator[Unit]:
     for unit in units:
         if unit.number >= count:
             yield unit
@@ -223,7 +264,14 @@ class _Account:
     def __exit__(self, *_: object) -> None:
         self._rejects.close()
 
-    def add(self, unit: Any, shard: Any) -> None:
+    def remove_later_shards(self) -> None:
+        """Remove the shards that were written ahead of a unit that must be cut again."""
+        counted = {one.file for one in self.shards}
+        for path in self.folder.glob("data-*.arrow"):
+            if path.name not in counted:
+                path.unlink()
+
+    def add(self, unit: Unit, shard: Any) -> None:
         """Take one converted unit into the account."""
         self.units += 1
         self.bytes += sum(span.length for span in unit.spans)
@@ -234,9 +282,9 @@ class _Account:
         self.records += shard.records
         self._digest.update(shard.ids)
         if shard.file is not None:
-            self.shards.append(ShardInfo(shard.file, shard.rows, shard.bytes, shard.xxh3))
+            self.shards.append(ShardInfo(shard.file, shard.rows, shard.size_bytes, shard.xxh3))
         for name, (records, rows) in shard.file_counts.items():
-            sums = self.inputs.setdefault(name, {"records": 0, "rows": 0})
+            sums = self.inputs[name]
             sums["records"] += records
             sums["rows"] += rows
         self._add_rejects(shard.rejects)
@@ -282,13 +330,15 @@ class _Account:
 
 
 def _check_rows(entry: Entry, account: _Account) -> None:
-    if account.rows + sum(account.reasons.values()) and not account.rows:
-        reason, count = account.reasons.most_common(1)[0]
+    if account.rows:
+        return
+    if not account.records:
         raise RawDataError(
-            f"{entry.id}: expected rows, got none: all {account.records} records were rejected,"
-            f" {count} of them for {reason}. Compare the raw files with the entry ({entry.where})."
+            f"{entry.id}: expected records in {', '.join(account.inputs)}, got none."
+            " Download the raw files again."
         )
-    if not account.rows:
-        raise RawDataError(f"{entry.id}: expected records in its raw files, got none.")
-    if account.records < account.rows and not account.records:
-        raise StoreError(f"{entry.id}: rows without records")
+    reason, count = account.reasons.most_common(1)[0]
+    raise RawDataError(
+        f"{entry.id}: expected rows, got none: all {account.records} records were rejected,"
+        f" {count} of them for {reason}. Compare the raw files with the entry ({entry.where})."
+    )

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from corpus.schema import RECORD
+
 Getter = Callable[[int], Any]
 """Gives the Python value of a column in one batch, by its position in the batch."""
 
@@ -52,7 +54,7 @@ class RowReader:
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows as one memory-mapped table."""
         batches = [batch for shard in range(len(self._paths)) for batch in self._open(shard)]
-        table = pa.Table.from_batches(batches)
+        table = pa.Table.from_batches(batches, schema=RECORD)
         return table.select(list(columns)) if columns is not None else table
 
     def _column(self, name: str, places: list[int], local: list[int]) -> list[Any]:

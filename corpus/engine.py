@@ -12,8 +12,8 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
@@ -51,14 +51,14 @@ class Engine(AbstractContextManager["Engine"]):
         self._pool: ProcessPoolExecutor | None = None
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        self._close()
 
     def map_shards(
         self, function: str, items: Iterable[Item], *arguments: object, small: bool = False
-    ) -> Iterator[tuple[Item, Any]]:
+    ) -> Generator[tuple[Item, Any]]:
         """Yield (item, result) in the order of the items; few are held at a time.
+
+        Close the generator before it ends to stop the work; that waits for what is running.
 
         Args:
             function: `module:function`, called as function(item, *arguments).
@@ -93,14 +93,19 @@ class Engine(AbstractContextManager["Engine"]):
                 item, future = waiting.popleft()
                 yield item, future.result()
         except BrokenProcessPool as error:
-            self._pool = None
+            self._close()
             raise StoreError(
                 "a worker process died, most likely for want of memory."
                 " Try fewer --workers, or --engine serial."
             ) from error
         finally:
-            for _, future in waiting:
-                future.cancel()
+            # Nothing may still be written when the caller goes on, removes its folder, say.
+            wait([future for _, future in waiting if not future.cancel()])
+
+    def _close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
 
     def _start(self) -> ProcessPoolExecutor:
         os.environ["PYTHONSAFEPATH"] = "1"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from corpus.settings import Home
 MANIFEST = "manifest.json"
 REJECTS = "rejects.arrow"
 CURRENT = "current"
+DATASET_INFO, DATASET_STATE = "dataset_info.json", "state.json"
+"""What `datasets.load_from_disk` reads."""
 
 REJECT_SCHEMA = pa.schema(
     [
@@ -151,14 +154,16 @@ class Build:
             return pa.ipc.open_file(mapped).read_all()
 
     def damage(self) -> list[str]:
-        """Return one line for each shard that is not what was written; empty when all is well."""
+        """Return one line for each file that is not what was written; empty when all is well."""
         lines = []
         for shard in self.manifest.shards:
             path = self.path / shard.file
             found = xxhash.xxh3_64_hexdigest(path.read_bytes()) if path.is_file() else "nothing"
             if found != shard.xxh3:
                 lines.append(f"{path}: expected xxh3 {shard.xxh3}, got {found}")
-        return lines
+        names = (REJECTS, DATASET_INFO, DATASET_STATE)
+        absent = [name for name in names if not (self.path / name).is_file()]
+        return lines + [f"{self.path / name}: expected a file, got none" for name in absent]
 
 
 class Store:
@@ -203,10 +208,11 @@ class Store:
         return open_build(path) if (path / MANIFEST).is_file() else None
 
     def versions(self, id: str) -> Iterator[Build]:
-        """Yield every finished build of an id."""
+        """Yield every finished build of an id; one that is damaged is none."""
         for path in sorted(self.folder(id).glob(f"*/{MANIFEST}")):
             if not path.parent.name.startswith(UNFINISHED):
-                yield open_build(path.parent)
+                with suppress(StoreError):
+                    yield open_build(path.parent)
 
     def with_rows(self, id: str, rows_digest: str) -> Build:
         """Return a build of an id that has exactly these rows.
@@ -220,8 +226,8 @@ class Store:
             if build.rows_digest == rows_digest:
                 return build
         raise StoreError(
-            f"no stored version of {id} has the rows {rows_digest[:12]}. Build it again from the"
-            f" same raw files (woolgather build {id}), or make the mixture anew: woolgather mix build"
+            f"no stored version of {id} has the rows {rows_digest[:12]}. Build it from the same raw"
+            f" files again (woolgather build {id}), or make the mixture anew: woolgather mix build"
         )
 
 
@@ -247,8 +253,8 @@ def open_build(path: Path) -> Build:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write what completes a build: the files for `datasets`, then the manifest."""
-    write_text(folder / "dataset_info.json", json.dumps({"features": FEATURES}, indent=1) + "\n")
-    state = {
+    write_text(folder / DATASET_INFO, json.dumps({"features": FEATURES}, indent=1) + "\n")
+    state: dict[str, Any] = {
         "_data_files": [{"filename": shard.file} for shard in manifest.shards],
         "_fingerprint": manifest.fingerprint[:16],
         "_format_columns": None,
@@ -257,7 +263,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "_output_all_columns": False,
         "_split": None,
     }
-    write_text(folder / "state.json", json.dumps(state, indent=1) + "\n")
+    write_text(folder / DATASET_STATE, json.dumps(state, indent=1) + "\n")
     write_text(folder / MANIFEST, manifest.to_json())
 
 

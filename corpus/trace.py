@@ -35,7 +35,6 @@ def trace_row(home: Home, row_id: str) -> list[dict[str, Any]]:
             values = {name: columns[name][position] for name in COLUMNS[1:]}
             found.append({"id": id, "row": row, "fingerprint": build.fingerprint, **values})
     if not found:
-        raise StoreError(
-            f"no row of the store has the id {row_id}. Built: {', '.join(store.ids())}"
-        )
+        built = ", ".join(store.ids()) or "nothing"
+        raise StoreError(f"no row of the store has the id {row_id}. Built: {built}.")
     return found

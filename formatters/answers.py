@@ -1,4 +1,4 @@
-"""Formatters of chains of thought: a question, a rationale and an answer, put into words by a template.
+"""Formatters of chains of thought: question, rationale and answer, worded by a template.
 
 Tom has 3 apples and buys 4. How many?<TAB>7<TAB>He has 3 + 4 = 7 apples.
 {"question": "...", "answer": "48/2 = <<48/2=24>>24 clips ...\\n#### 72"}

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 from unicodedata import is_normalized, normalize
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from corpus.errors import StoreError
 from corpus.readers.decode import (
     CountMismatch,
     TextColumns,
     decode_columns,
     decode_records,
     raw_texts,
+    to_json,
 )
 from corpus.readers.scan import Broken
 from corpus.readers.span import Span, Unit
@@ -69,7 +70,7 @@ class Shard:
     file: str | None = None
     rows: int = 0
     records: int = 0
-    bytes: int = 0
+    size_bytes: int = 0
     xxh3: str = ""
     ids: bytes = b""
     """The rows' ids in order, 16 bytes each."""
@@ -148,16 +149,17 @@ def _format_columns(
         [0] * len(found.output),
     )
     if found.rejected:
-        raws = raw_texts(span)
+        raws = _RawTexts(span)
         for position, why in found.rejected.items():
             number = span.first + position
-            rejects.append(Reject(span.file, number, 0, why.reason, why.detail, raws[position]))
+            rejects.append(Reject(span.file, number, 0, why.reason, why.detail, raws.of(number)))
         _keep(block, [n for n in range(len(block.output)) if n not in found.rejected])
     return block
 
 
 def _format_records(span: Span, formatters: Sequence[Formatter], rejects: list[Reject]) -> Block:
     block = Block(history=[], system=[], extra=[])
+    raws = _RawTexts(span)
     for number, raw in enumerate(decode_records(span), start=span.first):
         if isinstance(raw, Broken):
             rejects.append(Reject(span.file, number, 0, raw.reason, raw.detail, raw.raw))
@@ -167,11 +169,24 @@ def _format_records(span: Span, formatters: Sequence[Formatter], rejects: list[R
             if not any(isinstance(part, Row) for part in parts):
                 raise Rejection("no_rows", "; ".join(one.reason for one in _dropped(parts)))
         except Rejection as why:
-            text = msgspec.json.encode(raw).decode()
-            rejects.append(Reject(span.file, number, 0, why.reason, why.detail, text))
+            rejects.append(Reject(span.file, number, 0, why.reason, why.detail, raws.of(number)))
             continue
         _add(block, span, number, parts, rejects)
     return block
+
+
+class _RawTexts:
+    """The raw texts of a span's records, found when the first reject needs one."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._texts: list[str] | None = None
+
+    def of(self, record: int) -> str:
+        """Return the raw text of the record of that number."""
+        if self._texts is None:
+            self._texts = raw_texts(self._span)
+        return self._texts[record - self._span.first]
 
 
 def format_record(raw: Any, formatters: Sequence[Formatter]) -> Iterator[Row | DroppedPart]:
@@ -250,21 +265,18 @@ def _finish(block: Block, span: Span, source: str, shard: Shard) -> pa.RecordBat
     if "" in block.output or "" in block.instruction:
         _refuse_empty(block, span, shard.rejects)
     if block.history is not None:
-        block.history = [
-            tuple(
-                (asked, said)
-                for asked, said in zip(*map(clean, zip(*turns, strict=True)), strict=True)
-            )
-            if turns
-            else ()
-            for turns in block.history
-        ]
+        block.history = [_clean_turns(turns) for turns in block.history]
         if not any(block.history):
             block.history = None
     if block.system is not None:
         cleaned = clean([text or "" for text in block.system])
         block.system = [text or None for text in cleaned] if any(cleaned) else None
     return _batch(block, span, source, shard)
+
+
+def _clean_turns(turns: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    texts = iter(clean([text for turn in turns for text in turn]))
+    return tuple(zip(texts, texts, strict=True))
 
 
 def _promote_inputs(block: Block) -> None:
@@ -280,24 +292,17 @@ def _refuse_empty(block: Block, span: Span, rejects: list[Reject]) -> None:
         for position in range(len(block.output))
         if not block.output[position] or not block.instruction[position]
     }
-    raws: dict[int, str] = dict(enumerate(_raw_of(span)))
+    raws = _RawTexts(span)
     survivors = {record for n, record in enumerate(block.record) if n not in bad}
     refused: set[int] = set()
     for position, reason in bad.items():
         record = block.record[position]
-        raw, is_part = raws[record - span.first], record in survivors
+        raw, is_part = raws.of(record), record in survivors
         if is_part or record not in refused:
             place = block.part[position]
             rejects.append(Reject(span.file, record, place, reason, "", raw, is_part))
         refused.add(record)
     _keep(block, [n for n in range(len(block.output)) if n not in bad])
-
-
-def _raw_of(span: Span) -> list[str]:
-    records = decode_records(span)
-    return [
-        one.raw if isinstance(one, Broken) else msgspec.json.encode(one).decode() for one in records
-    ]
 
 
 def _batch(block: Block, span: Span, source: str, shard: Shard) -> pa.RecordBatch:
@@ -336,7 +341,7 @@ def _nullable(texts: Sequence[str | None] | None, n_rows: int) -> pa.Array:
 def _encoded(extras: Sequence[Any] | None) -> list[str | None] | None:
     if extras is None:
         return None
-    return [None if one is None else msgspec.json.encode(one).decode() for one in extras]
+    return [None if one is None else to_json(one) for one in extras]
 
 
 def _history(history: list[tuple[tuple[str, str], ...]] | None, n_rows: int) -> pa.Array:
@@ -402,10 +407,16 @@ def _write(batches: Sequence[pa.RecordBatch], path: Path, shard: Shard) -> None:
             for piece in _pieces(batch):
                 writer.write_batch(piece)
     buffer = sink.getvalue()
-    with path.open("wb") as stream:
-        stream.write(buffer)
+    try:
+        with path.open("wb") as stream:
+            stream.write(buffer)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: expected to write {buffer.size} bytes, got {error.strerror!r}."
+            " Make room there, or choose another home: --home"
+        ) from error
     shard.file, shard.rows = path.name, sum(batch.num_rows for batch in merged)
-    shard.bytes, shard.xxh3 = buffer.size, xxhash.xxh3_64_hexdigest(memoryview(buffer))
+    shard.size_bytes, shard.xxh3 = buffer.size, xxhash.xxh3_64_hexdigest(memoryview(buffer))
 
 
 def _merged(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:

@@ -7,32 +7,32 @@ stretch is cut again by the scanner (`distrusted`).
 
 from __future__ import annotations
 
-import csv
+import codecs
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from corpus.errors import RawDataError
 from corpus.readers.scan import Scanner
-from corpus.readers.sniff import UTF8_BOM, Reading, as_utf8, sniff
+from corpus.readers.sniff import Reading, as_utf8, sniff
 from corpus.readers.source import RawSource, Transcoded, is_ascii_based, is_utf8
-from corpus.readers.span import BLOCK_BYTES, Dialect, Span
+from corpus.readers.span import BLOCK_BYTES, Span
+from corpus.readers.table import parse_row, table_records
+from corpus.readers.window import Window
 
+FIRST_KEY = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"')
 BLANK_LINE = re.compile(rb"\n\s")
 """Finds every blank line, and a few that only begin with white space."""
-MAX_RECORD_BYTES = 1 << 30
-"""A single record longer than this is refused: it would not fit a worker's memory."""
-csv.field_size_limit(MAX_RECORD_BYTES)
 
 
 def cut(
     source: RawSource,
     options: dict[str, object],
     *,
-    distrusted: Collection[int] = (),
+    distrusted: Container[object] = (),
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Span]:
     """Yield the spans of a file in order.
@@ -43,7 +43,8 @@ def cut(
     Raises:
         RawDataError: the file cannot be read as what it is or is declared to be.
     """
-    encoding = str(options.get("encoding", "utf-8"))
+    encoding = _declared_encoding(source, options)
+    options = {**options, "encoding": encoding}
     foreign = not is_ascii_based(encoding)
     with source.open() as stream:
         text = _transcode(stream, encoding, source.name) if foreign else stream
@@ -59,7 +60,7 @@ def cut(
         if foreign or is_utf8(encoding):
             reading = as_utf8(reading)
         path = None if source.is_packed or foreign else source.path
-        window = _Window(stream, block_bytes)
+        window = Window(stream, source.name, block_bytes)
         window.skip_bom()
         make = _Maker(source.name, reading, path)
         if reading.shape == "lines":
@@ -72,44 +73,19 @@ def cut(
             yield from _cut_values(window, make, None)
 
 
+def _declared_encoding(source: RawSource, options: dict[str, object]) -> str:
+    """Return the encoding of a file as its entry says, else as its byte order mark says."""
+    if "encoding" in options:
+        return str(options["encoding"])
+    with source.open() as stream:
+        head = stream.read(4)
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+
+
 def _transcode(stream: BinaryIO, encoding: str, name: str) -> BinaryIO:
     return io.BufferedReader(Transcoded(stream, encoding, name), 1 << 20)
-
-
-class _Window:
-    """The bytes of a stream from `offset` on that are in memory."""
-
-    def __init__(self, stream: BinaryIO, block_bytes: int) -> None:
-        self._stream, self.block_bytes = stream, block_bytes
-        self.offset, self.data, self.is_end = 0, b"", False
-
-    def skip_bom(self) -> None:
-        self.fill(len(UTF8_BOM))
-        if self.data.startswith(UTF8_BOM):
-            self.drop(len(UTF8_BOM))
-
-    def fill(self, wanted: int) -> None:
-        """Have at least `wanted` bytes, or all that are left."""
-        pieces, have = [self.data], len(self.data)
-        while have < wanted and not self.is_end:
-            piece = self._stream.read(wanted - have)
-            self.is_end = not piece
-            pieces.append(piece)
-            have += len(piece)
-        self.data = b"".join(pieces)
-
-    def grow(self, name: str) -> None:
-        """Have twice as much: a record is longer than what is in memory."""
-        if len(self.data) > MAX_RECORD_BYTES:
-            raise RawDataError(
-                f"{name}: a record at byte {self.offset} is longer than {MAX_RECORD_BYTES} bytes,"
-                " expected shorter ones. Split the file or declare its `container`."
-            )
-        self.fill(2 * max(len(self.data), self.block_bytes))
-
-    def drop(self, count: int) -> None:
-        self.data = self.data[count:]
-        self.offset += count
 
 
 @dataclass(slots=True)
@@ -136,14 +112,14 @@ class _Maker:
         )
 
 
-def _cut_lines(window: _Window, make: _Maker) -> Iterator[Span]:
+def _cut_lines(window: Window, make: _Maker) -> Iterator[Span]:
     while True:
         window.fill(window.block_bytes)
         end = len(window.data) if window.is_end else window.data.rfind(b"\n") + 1
         if not window.data:
             return
         if not end:
-            window.grow(make.name)
+            window.grow()
             continue
         block = window.data[:end]
         count = count_lines(block)
@@ -159,18 +135,20 @@ def count_lines(block: bytes) -> int:
     return block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
 
 
-def _cut_table(window: _Window, make: _Maker, reading: Reading) -> Iterator[Span]:
-    rows = _table_rows(window, make, reading.dialect.delimiter)
+def _cut_table(window: Window, make: _Maker, reading: Reading) -> Iterator[Span]:
     if reading.has_header:
-        header = next(rows, None)
+        records = table_records(window, replace(reading.dialect, columns=()))
+        header = next(((offset, raw) for offset, raw in records if raw.strip()), None)
         if header is None:
             return
-        names = _header_names(header[1], make)
+        offset, raw = header
+        window.drop(offset + len(raw) - window.offset)
+        names = reading.dialect.columns or _header_names(raw, make)
         make.reading = replace(reading, dialect=replace(reading.dialect, columns=names))
     start: int | None = None
-    count, size = 0, 0
+    count = size = 0
     pieces: list[bytes] = []
-    for offset, raw in rows:
+    for offset, raw in table_records(window, make.reading.dialect):
         if start is None:
             start = offset
         pieces.append(raw)
@@ -189,110 +167,13 @@ def _header_names(raw: bytes, make: _Maker) -> tuple[str, ...]:
         text = raw.decode(dialect.encoding)
     except UnicodeDecodeError as error:
         raise RawDataError(
-            f"{make.name}: the header is not {dialect.encoding} ({error})."
+            f"{make.name}: expected a header in {dialect.encoding}, got other bytes ({error})."
             " Declare the right `encoding` in the catalog entry."
         ) from error
-    return tuple(name.strip() for name in parse_table_row(text, dialect.delimiter, dialect.quoted))
+    return tuple(name.strip() for name in parse_row(text, dialect))
 
 
-def parse_table_row(text: str, delimiter: str, quoted: bool) -> list[str]:
-    """Split one record of a table into its fields."""
-    if not quoted:
-        return text.rstrip("\r\n").split(delimiter)
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-
-
-def _table_rows(window: _Window, make: _Maker, delimiter: str) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, raw bytes) of each record; under quoting it may span physical lines.
-
-    The csv module itself says where a record ends; it sees the bytes as Latin-1, in which
-    quotes and line ends are what they are in every ASCII-based encoding. A quote that never
-    closes would swallow the rest of the file: such a line stands alone as a broken record.
-    """
-    quoted = make.reading.dialect.quoted
-    lines = _Lines(window, make)
-    while True:
-        start = lines.position
-        first = lines.next_line()
-        if first is None:
-            return
-        yield start, lines.join_quoted(first, delimiter) if quoted and b'"' in first else first
-
-
-def split_table(data: bytes, dialect: Dialect) -> Iterator[bytes]:
-    """Yield the raw bytes of the records of a table span, as the cutter saw them."""
-    make = _Maker("", Reading("table", dialect), None)
-    window = _Window(io.BytesIO(data), BLOCK_BYTES)
-    for _, raw in _table_rows(window, make, dialect.delimiter):
-        yield raw
-
-
-class _Lines:
-    """Physical lines of a window, with a way to look ahead without losing the place."""
-
-    MAX_QUOTED_LINES = 20_000
-
-    def __init__(self, window: _Window, make: _Maker) -> None:
-        self._window, self._make, self._at = window, make, 0
-
-    @property
-    def position(self) -> int:
-        return self._window.offset + self._at
-
-    def next_line(self) -> bytes | None:
-        end = self._line_end(self._at)
-        if end is None:
-            return None
-        line = self._window.data[self._at : end]
-        self._at = end
-        if self._at > self._window.block_bytes:
-            self._window.drop(self._at)
-            self._at = 0
-        return line
-
-    def _line_end(self, start: int) -> int | None:
-        """Return where the line that begins at `start` ends, or None at the end of the file."""
-        while True:
-            found = self._window.data.find(b"\n", start)
-            if found >= 0:
-                return found + 1
-            if self._window.is_end:
-                return len(self._window.data) if start < len(self._window.data) else None
-            if len(self._window.data) - start > self._window.block_bytes:
-                self._window.grow(self._make.name)
-            else:
-                self._window.fill(len(self._window.data) + self._window.block_bytes)
-
-    def join_quoted(self, first: bytes, delimiter: str) -> bytes:
-        """Return the record that `first` begins, with the further lines that its quotes hold."""
-        if not _is_open(first, delimiter):
-            return first
-        # The window is not dropped while looking ahead, so `_at` stays valid.
-        end, pieces = self._at, [first]
-        for _ in range(self.MAX_QUOTED_LINES):
-            line_end = self._line_end(end)
-            if line_end is None:
-                break
-            line = self._window.data[end:line_end]
-            pieces.append(line)
-            end = line_end
-            if b'"' in line and not _is_open(b"".join(pieces), delimiter):
-                self._at = end
-                return b"".join(pieces)
-        return first
-
-
-def _is_open(raw: bytes, delimiter: str) -> bool:
-    """Tell whether a record ends inside a quoted field, as the csv module sees it."""
-    reader = csv.reader([raw.decode("latin-1")], delimiter=delimiter, strict=True)
-    try:
-        next(reader, None)
-    except csv.Error as error:
-        return "unexpected end of data" in str(error)
-    return False
-
-
-def _cut_array(window: _Window, make: _Maker, distrusted: Collection[int]) -> Iterator[Span]:
+def _cut_array(window: Window, make: _Maker, distrusted: Container[object]) -> Iterator[Span]:
     scanner = Scanner()
     separator = _array_separator(window, scanner)
     if separator is None:
@@ -300,30 +181,23 @@ def _cut_array(window: _Window, make: _Maker, distrusted: Collection[int]) -> It
         return
     while True:
         window.fill(window.block_bytes)
-        if window.offset in distrusted:
-            yield from _cut_values(window, make, window.block_bytes, scanner)
-            _skip_between(window)
-            if not window.data and window.is_end:
-                return
-            continue
-        end = window.data.rfind(separator)
-        if end < 0 and not window.is_end:
-            window.grow(make.name)
-            continue
-        if window.is_end and (end < 0 or len(window.data) <= window.block_bytes):
-            end = len(window.data.rstrip().removesuffix(b"]").rstrip())
-        else:
-            end += 1
-        block = window.data[:end]
-        if block:
-            yield make.span(window.offset, block, block.count(separator) + 1)
-        window.drop(end)
-        _skip_between(window)
-        if not window.data and window.is_end:
+        if not window.data:
             return
+        end = window.data.rfind(separator)
+        is_last = window.is_end and (end < 0 or len(window.data) <= window.block_bytes)
+        if window.offset in distrusted or (end < 0 and not is_last):
+            # Without a separator in sight it is a long record, or another separator.
+            yield from _cut_values(window, make, window.block_bytes, scanner)
+        else:
+            end = len(window.data.rstrip().removesuffix(b"]").rstrip()) if is_last else end + 1
+            block = window.data[:end]
+            if block:
+                yield make.span(window.offset, block, block.count(separator) + 1)
+            window.drop(end)
+        _skip_between(window)
 
 
-def _array_separator(window: _Window, scanner: Scanner) -> bytes | None:
+def _array_separator(window: Window, scanner: Scanner) -> bytes | None:
     """Learn what stands between the first two records; leave the window at the first record."""
     window.fill(window.block_bytes)
     opening = len(window.data) - len(window.data.lstrip()) + 1
@@ -339,12 +213,12 @@ def _array_separator(window: _Window, scanner: Scanner) -> bytes | None:
     between = text[first.end - 1 : second.start + 1]
     if between in text[first.start : first.end - 1]:
         # Nested objects are separated likewise: let the first key tell records from them.
-        key = re.match(r'\{\s*"(?:[^"\\]|\\.)*"', text[second.start :])
+        key = FIRST_KEY.match(text, second.start)
         between = text[first.end - 1 : second.start] + (key.group() if key else "{")
     return between.encode("utf-8", "surrogateescape")
 
 
-def _skip_between(window: _Window) -> None:
+def _skip_between(window: Window) -> None:
     """Drop what stands before the next record, and the end of the array."""
     while True:
         window.fill(1 << 16)
@@ -358,32 +232,30 @@ def _skip_between(window: _Window) -> None:
 
 
 def _cut_values(
-    window: _Window, make: _Maker, stretch: int | None, scanner: Scanner | None = None
+    window: Window, make: _Maker, stretch: int | None, scanner: Scanner | None = None
 ) -> Iterator[Span]:
-    """Yield spans found by the scanner: to the end of the file, or until `stretch` bytes are done."""
+    """Yield spans found by the scanner: to the end of the file, or until `stretch` bytes are done.
+
+    A span ends with a good record wherever one follows, so that a worker, which sees nothing
+    beyond the span, takes up again after a broken one at the same place.
+    """
     scanner = scanner or Scanner()
     done = 0
     while stretch is None or done < stretch:
         window.fill(window.block_bytes)
-        if not window.data.strip(b" \t\r\n,[]"):
-            window.drop(len(window.data))
-            if window.is_end:
-                return
-            continue
         text = window.data.decode("utf-8", "surrogateescape")
-        count, end = 0, 0
+        keys, count, end = scanner.keys, 0, 0
         for found in scanner.scan(text, is_end=window.is_end):
             count, end = count + 1, found.end
-            if stretch is not None and done + end >= stretch:
+            if stretch is not None and done + end >= stretch and found.error is None:
                 break
         if not count:
             if window.is_end:
                 return
-            window.grow(make.name)
+            window.grow()
             continue
         block = text[:end].encode("utf-8", "surrogateescape")
-        span = make.span(window.offset, block, count, "values")
-        yield replace(span, keys=scanner.keys)
+        yield replace(make.span(window.offset, block, count, "values"), keys=keys)
         window.drop(len(block))
         done += len(block)
 

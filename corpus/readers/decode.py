@@ -6,8 +6,8 @@ Workers run this. Both ways number records alike; what cannot be decoded becomes
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -15,13 +15,17 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from corpus.readers.cut import count_lines, parse_table_row
-from corpus.readers.scan import Broken, Scanner, decode_value
-from corpus.readers.span import Span
+from corpus.readers.scan import NOT_DECODED, Broken, Scanner, decode_value
+from corpus.readers.span import Dialect, Span
+from corpus.readers.table import parse_row, parse_rows, split_table
 
 
 class CountMismatch(Exception):
     """An array span does not hold the number of records that the cutter counted."""
+
+    def __init__(self, span: Span) -> None:
+        super().__init__(span)
+        self.span = span
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +35,18 @@ class TextColumns:
     texts: tuple[str, ...]
     extras: tuple[str, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return every wanted key once; one that is both a text and an extra is a text."""
+        return tuple(dict.fromkeys((*self.texts, *self.extras)))
+
     def struct(self) -> type[msgspec.Struct]:
         """Return the msgspec type that decodes just these keys."""
-        names = (*self.texts, *self.extras)
         fields: list[tuple[str, Any, Any]] = [
             (f"f{number}", str | None if name in self.texts else Any, None)
-            for number, name in enumerate(names)
+            for number, name in enumerate(self.names)
         ]
-        rename = {f"f{number}": name for number, name in enumerate(names)}
+        rename = {f"f{number}": name for number, name in enumerate(self.names)}
         return msgspec.defstruct("RawColumns", fields, rename=rename, gc=False)
 
 
@@ -63,30 +71,36 @@ def _json_columns(span: Span, wanted: TextColumns) -> dict[str, list[Any]] | Non
             structs = msgspec.json.Decoder(list[struct]).decode(b"[%b]" % data)  # type: ignore[valid-type]
         else:
             structs = msgspec.json.Decoder(struct).decode_lines(data)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_DECODED:
         return None
     if len(structs) != span.count:
-        if span.shape == "array":
-            raise CountMismatch
         return None
     structs = structs[: span.take]
-    names = (*wanted.texts, *wanted.extras)
-    return {name: list(map(attrgetter(f"f{number}"), structs)) for number, name in enumerate(names)}
+    return {
+        name: list(map(attrgetter(f"f{number}"), structs))
+        for number, name in enumerate(wanted.names)
+    }
 
 
 def _arrow_columns(span: Span, wanted: TextColumns) -> dict[str, list[Any]] | None:
-    table = pa.ipc.open_stream(span.read()).read_all().slice(0, span.take)
-    columns: dict[str, list[Any]] = {}
-    for name in (*wanted.texts, *wanted.extras):
-        if name not in table.column_names:
-            columns[name] = [None] * table.num_rows
-            continue
-        column = table.column(name)
-        is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        if name in wanted.texts and not is_text:
+    table = _table(span)
+    for name in set(wanted.texts).intersection(table.column_names):
+        kind = table.schema.field(name).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             return None
-        columns[name] = column.to_pylist()
-    return columns
+    try:
+        return {
+            name: table.column(name).to_pylist()
+            if name in table.column_names
+            else [None] * table.num_rows
+            for name in wanted.names
+        }
+    except UnicodeDecodeError:
+        return None
+
+
+def _table(span: Span) -> pa.Table:
+    return pa.ipc.open_stream(span.read()).read_all().slice(0, span.take)
 
 
 def decode_records(span: Span) -> Sequence[Any]:
@@ -95,7 +109,34 @@ def decode_records(span: Span) -> Sequence[Any]:
     Raises:
         CountMismatch: an array span must be cut again.
     """
-    return _DECODERS[span.shape](span)[: span.take]
+    records = _DECODERS[span.shape](span)
+    # Parquet spans are cut here to what counts, others hold what the cutter counted.
+    assert span.shape == "arrow" or len(records) == span.count, (span, len(records))
+    return records[: span.take]
+
+
+def raw_texts(span: Span) -> list[str]:
+    """Return the raw text of each record: what rejects keep; JSON where the raw form is no text."""
+    if span.shape == "array":
+        raws = msgspec.json.decode(b"[%b]" % span.read(), type=list[msgspec.Raw])
+        return [bytes(raw).decode() for raw in raws[: span.take]]
+    if span.shape == "lines":
+        lines = (line for line in span.read().split(b"\n") if line.strip())
+        return [line.decode(errors="backslashreplace") for line in lines][: span.take]
+    if span.shape == "values":
+        text = span.read().decode("utf-8", "surrogateescape")
+        found = Scanner(span.keys).scan(text, is_end=True)
+        return [_printable(text[one.start : one.end]) for one in found][: span.take]
+    records = decode_records(span)
+    return [one.raw if isinstance(one, Broken) else to_json(one) for one in records]
+
+
+def to_json(value: Any) -> str:
+    """Return a value as compact JSON; what JSON has no form for becomes null or text."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _decode_lines(span: Span) -> list[Any]:
@@ -104,7 +145,7 @@ def _decode_lines(span: Span) -> list[Any]:
         records = msgspec.json.Decoder().decode_lines(data)
         if len(records) == span.count:
             return records
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_DECODED:
         pass
     return [decode_value(line) for line in data.split(b"\n") if line.strip()]
 
@@ -112,10 +153,10 @@ def _decode_lines(span: Span) -> list[Any]:
 def _decode_array(span: Span) -> list[Any]:
     try:
         records: list[Any] = msgspec.json.decode(b"[%b]" % span.read())
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise CountMismatch from error
+    except NOT_DECODED as error:
+        raise CountMismatch(span) from error
     if len(records) != span.count:
-        raise CountMismatch
+        raise CountMismatch(span)
     return records
 
 
@@ -132,7 +173,7 @@ def _decode_values(span: Span) -> list[Any]:
 def _checked(value: Any, raw: str) -> Any:
     """Return a value, or `Broken` where one of its texts is no text."""
     try:
-        msgspec.json.encode(value)
+        to_json(value).encode()
     except UnicodeError as error:
         return Broken("broken_encoding", str(error), _printable(raw))
     return value
@@ -144,50 +185,48 @@ def _printable(raw: str) -> str:
 
 def _decode_table(span: Span) -> list[Any]:
     data, dialect = span.read(), span.dialect
+    n_columns = len(dialect.columns)
     try:
-        rows = _table_rows(data.decode(dialect.encoding), span)
-    except UnicodeDecodeError:
-        rows = None
-    if rows is None or len(rows) != span.count:
-        rows = list(_table_rows_one_by_one(data, span))
-    return [row if isinstance(row, Broken) else _named(row, span) for row in rows]
+        rows = list(parse_rows(data.decode(dialect.encoding), dialect))
+    except (UnicodeDecodeError, csv.Error):
+        rows = []
+    if len(rows) == span.count and all(len(row) == n_columns for row in rows):
+        return [dict(zip(dialect.columns, row, strict=True)) for row in rows]
+    # Something is broken: split the records as the cutter did and decode each by itself.
+    return [_table_record(raw, dialect) for raw in split_table(data, dialect) if raw.strip()]
 
 
-def _table_rows(text: str, span: Span) -> list[list[str] | Broken]:
-    if not span.dialect.quoted:
-        lines = text.split("\n")
-        return [line.rstrip("\r").split(span.dialect.delimiter) for line in lines if line.strip()]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=span.dialect.delimiter)
-    return [row for row in reader if any(field.strip() for field in row) or len(row) > 1]
-
-
-def _table_rows_one_by_one(data: bytes, span: Span) -> Iterator[list[str] | Broken]:
-    """Split the records as the cutter did and decode each by itself."""
-    from corpus.readers.cut import split_table
-
-    for raw in split_table(data, span.dialect):
-        if not raw.strip():
-            continue
-        try:
-            text = raw.decode(span.dialect.encoding)
-        except UnicodeDecodeError as error:
-            shown = raw.decode(span.dialect.encoding, "backslashreplace")
-            yield Broken("broken_encoding", str(error), shown)
-            continue
-        yield parse_table_row(text, span.dialect.delimiter, span.dialect.quoted)
-
-
-def _named(row: list[str], span: Span) -> Any:
-    columns = span.dialect.columns
-    if len(row) != len(columns):
-        detail = f"expected {len(columns)} columns ({', '.join(columns)}), got {len(row)}"
-        return Broken("wrong_columns", detail, span.dialect.delimiter.join(row))
-    return dict(zip(columns, row, strict=True))
+def _table_record(raw: bytes, dialect: Dialect) -> Any:
+    try:
+        text = raw.decode(dialect.encoding)
+    except UnicodeDecodeError as error:
+        shown = raw.decode(dialect.encoding, "backslashreplace")
+        return Broken("broken_encoding", str(error), shown)
+    try:
+        row = parse_row(text, dialect)
+    except csv.Error as error:
+        return Broken("broken_table", str(error), text)
+    if len(row) != len(dialect.columns):
+        names = ", ".join(dialect.columns)
+        detail = f"expected {len(dialect.columns)} columns ({names}), got {len(row)}"
+        return Broken("wrong_columns", detail, text)
+    return dict(zip(dialect.columns, row, strict=True))
 
 
 def _decode_arrow(span: Span) -> list[Any]:
-    records: list[Any] = pa.ipc.open_stream(span.read()).read_all().to_pylist()
+    table = _table(span)
+    try:
+        records: list[Any] = table.to_pylist()
+    except UnicodeDecodeError:
+        records = [_arrow_record(table.slice(number, 1)) for number in range(table.num_rows)]
     return records
+
+
+def _arrow_record(row: pa.Table) -> Any:
+    try:
+        return row.to_pylist()[0]
+    except UnicodeDecodeError as error:
+        return Broken("broken_encoding", str(error), "")
 
 
 _DECODERS = {
@@ -197,25 +236,3 @@ _DECODERS = {
     "table": _decode_table,
     "arrow": _decode_arrow,
 }
-
-
-def raw_texts(span: Span) -> list[str]:
-    """Return the raw text of each record of a decodable JSON span: what rejects keep."""
-    data = span.read()
-    if span.shape == "array":
-        return [
-            bytes(raw).decode()
-            for raw in msgspec.json.decode(b"[%b]" % data, type=list[msgspec.Raw])
-        ]
-    return [line.decode(errors="backslashreplace") for line in data.split(b"\n") if line.strip()]
-
-
-__all__ = [
-    "Broken",
-    "CountMismatch",
-    "TextColumns",
-    "count_lines",
-    "decode_columns",
-    "decode_records",
-    "raw_texts",
-]

@@ -59,7 +59,7 @@ def find_inputs(entry: Entry, folder: Path | None) -> Inputs:
     if folder is None:
         return Inputs()
     sources = [source for path, name in walk(folder) for source in sources_in(path, name)]
-    return _chosen(entry, sources)
+    return _chosen(entry, folder, sources)
 
 
 def given_inputs(entry: Entry, paths: Sequence[Path]) -> Inputs:
@@ -71,15 +71,20 @@ def given_inputs(entry: Entry, paths: Sequence[Path]) -> Inputs:
     inputs = Inputs()
     for path in paths:
         if not path.is_file():
-            raise RawDataError(f"{path}: expected a raw file of {entry.id}, got no such file.")
+            got = "a folder. Give its files, or --raw" if path.is_dir() else "no such file"
+            raise RawDataError(f"{path}: expected a raw file of {entry.id}, got {got}.")
         for source in sources_in(path, path.name):
+            if source.name in (*inputs.ignored, *(one.source.name for one in inputs.read)):
+                raise RawDataError(
+                    f"{path}: expected files of different names, got {path.name} twice:"
+                    " rows would not tell which they come from. Rename one."
+                )
+            if source.is_stray:
+                inputs.ignored.append(source.name)
+                continue
             file = next((one for one in entry.files if one.fits(source.name)), None)
             if file is None and entry.subsets:
-                names = ", ".join(one.match for one in entry.files)
-                raise RawDataError(
-                    f"{source.name}: expected a name that tells the subset of {entry.id}"
-                    f" ({names}). Rename the file."
-                )
+                raise _untold(entry, source.name)
             inputs.read.append(_input(entry, file, source))
     return inputs
 
@@ -103,23 +108,31 @@ def _arranged(entry: Entry, files: Sequence[tuple[RawFile, Path]]) -> Inputs:
     return inputs
 
 
-def _chosen(entry: Entry, sources: Sequence[RawSource]) -> Inputs:
+def _chosen(entry: Entry, folder: Path, sources: Sequence[RawSource]) -> Inputs:
     inputs = Inputs()
     taken: set[str] = set()
+    good = [source for source in sources if not source.is_stray]
     for file in entry.files:
-        for source in sources:
+        for source in good:
             if source.name not in taken and _fits(file, source.name):
                 taken.add(source.name)
                 inputs.read.append(_input(entry, file, source))
     if not taken:
         inputs.fallback = True
-        for source in sources:
-            if is_known(source.name):
-                taken.add(source.name)
-                inputs.read.append(_input(entry, None, source))
+        inputs.read = [_input(entry, None, one) for one in good if is_known(one.name)]
+        taken = {one.source.name for one in inputs.read}
+        if taken and entry.subsets:
+            raise _untold(entry, f"{folder}: {min(taken)}")
     inputs.read.sort(key=lambda one: _subset_order(entry, one.subset))
     inputs.ignored = [source.name for source in sources if source.name not in taken]
     return inputs
+
+
+def _untold(entry: Entry, where: str) -> RawDataError:
+    names = ", ".join(dict.fromkeys(one.match for one in entry.files))
+    return RawDataError(
+        f"{where}: expected a name that tells the subset of {entry.id} ({names}). Rename the file."
+    )
 
 
 def _fits(file: RawFile, name: str) -> bool:

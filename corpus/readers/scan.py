@@ -18,10 +18,21 @@ GAP = re.compile(r"[\s,\[\]]*")
 """What may stand between records: white space, commas, the brackets of an array."""
 CANDIDATE = re.compile(r"\{(?=\s*\")")
 """Where a record may begin again after a broken one."""
+INSIDE = re.compile(r"[\s\]]*(?:\}|,\s*\")")
+"""What follows an object that lies inside another one: the end of that, or its next key."""
 MAX_CANDIDATES = 100_000
 """How many places are tried after a broken record, before the rest is given up as broken too."""
+MAX_BROKEN_CHARACTERS = 64 << 20
+"""A broken stretch that is longer is given up, so that memory stays bounded."""
+ENOUGH_CHARACTERS = 1 << 20
+"""Text after a broken record in which the next one should have begun."""
+UNSURE_CHARACTERS = 16
+"""An error so close to the end may go away with more text: `tru`, `-`, half an escape."""
 
 DECODER = json.JSONDecoder(strict=False)
+
+NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that it cannot decode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,8 @@ class Scanned:
     end: int
     value: Any = None
     error: str | None = None
+    is_unfinished: bool = False
+    """The text may have ended too early."""
 
 
 @dataclass(slots=True)
@@ -51,41 +64,62 @@ class Scanner:
         """
         position = _skip_gap(text, 0)
         while position < len(text):
-            found = self._value_at(text, position)
+            found = _value_at(text, position)
             if found.error is not None:
-                resumed = self._resume(text, position + 1)
-                if resumed is None and not is_end:
+                if found.is_unfinished and not is_end:
                     return
-                end = len(text) if resumed is None else resumed
-                found = Scanned(position, _trim(text, position, end), error=found.error)
-            elif not is_end and found.end == len(text) and not isinstance(found.value, dict):
-                return
+                resumed = self._resume(text, position, is_end)
+                if resumed is None:
+                    return
+                found = Scanned(position, _trim(text, position, resumed), error=found.error)
+            elif not isinstance(found.value, dict):
+                if found.end == len(text) and not is_end:
+                    return
+            elif not self.keys:
+                self.keys = frozenset(found.value)
             yield found
             position = _skip_gap(text, found.end)
 
-    def _value_at(self, text: str, position: int) -> Scanned:
-        try:
-            value, end = DECODER.raw_decode(text, position)
-        except ValueError as error:
-            return Scanned(position, position, error=str(error))
-        except RecursionError:
-            return Scanned(position, position, error="nested too deep")
-        if isinstance(value, dict) and not self.keys:
-            self.keys = frozenset(value)
-        return Scanned(position, end, value)
+    def _resume(self, text: str, broken: int, is_end: bool) -> int | None:
+        """Return where scanning takes up again after a broken record; None asks for more text."""
+        for pattern in (_line_like_that_of(text, broken), CANDIDATE):
+            for number, match in enumerate(pattern.finditer(text, broken + 1)):
+                if number == MAX_CANDIDATES:
+                    return len(text)
+                found = _value_at(text, match.end() - 1)
+                may_change = found.is_unfinished or _skip_gap(text, found.end) == len(text)
+                if may_change and not is_end:
+                    return None
+                if found.error is None and self._is_record(text, found):
+                    return found.start
+            if not is_end and len(text) - broken < ENOUGH_CHARACTERS:
+                return None  # A better place may come.
+        return len(text) if is_end or len(text) - broken > MAX_BROKEN_CHARACTERS else None
 
-    def _resume(self, text: str, position: int) -> int | None:
-        """Return where the next good record begins, or None."""
-        for number, match in enumerate(CANDIDATE.finditer(text, position)):
-            if number == MAX_CANDIDATES:
-                return None
-            try:
-                value, _ = DECODER.raw_decode(text, match.start())
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(value, dict) and (not self.keys or self.keys & value.keys()):
-                return match.start()
-        return None
+    def _is_record(self, text: str, found: Scanned) -> bool:
+        """Tell a record from an object inside a broken one."""
+        shared = self.keys & found.value.keys()
+        return 2 * len(shared) >= len(self.keys) and not INSIDE.match(text, found.end)
+
+
+def _line_like_that_of(text: str, position: int) -> re.Pattern[str]:
+    """Return what finds objects that begin a line in the same column as the one at a position."""
+    indent = text[text.rfind("\n", 0, position) + 1 : position]
+    return re.compile(rf"\n{indent}\{{(?=\s*\")") if not indent.strip(" \t") else CANDIDATE
+
+
+def _value_at(text: str, position: int) -> Scanned:
+    try:
+        value, end = DECODER.raw_decode(text, position)
+    except json.JSONDecodeError as error:
+        is_unfinished = error.msg.startswith("Unterminated") or (
+            error.pos >= len(text) - UNSURE_CHARACTERS
+        )
+        detail = f"{error.msg} at character {error.pos - position}"
+        return Scanned(position, position, None, detail, is_unfinished)
+    except RecursionError:
+        return Scanned(position, position, error="nested too deep")
+    return Scanned(position, end, value)
 
 
 def _skip_gap(text: str, position: int) -> int:
@@ -117,10 +151,9 @@ def decode_value(data: bytes) -> Any:
     """
     try:
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as strict_error:
+    except NOT_DECODED as strict_error:
         try:
-            text = data.decode()
-            value = json.loads(text, strict=False)
+            value = json.loads(data.decode("utf-8-sig"), strict=False)
             msgspec.json.encode(value)
         except UnicodeError as error:
             return Broken("broken_encoding", str(error), data.decode(errors="backslashreplace"))

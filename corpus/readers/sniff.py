@@ -16,7 +16,8 @@ TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 KNOWN_SUFFIXES = {".json", ".jsonl", ".ndjson", ".parquet", ".zip", ".gz", *TABLE_SUFFIXES}
 OPTIONS = ("container", "encoding", "delimiter", "quoting", "header", "columns")
 """Reader options that a catalog entry, a subset or a file may set."""
-CONTAINERS = ("array", "jsonl", "values", "csv", "tsv", "parquet")
+JSON_SHAPES = {"json-array": "array", "json": "values", "jsonl": "lines"}
+"""Shapes of spans by the containers that an entry may declare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,11 @@ def sniff(name: str, stream: BinaryIO, options: dict[str, object]) -> Reading:
         return Reading("arrow")
     suffix = _suffix(name)
     text = head.removeprefix(UTF8_BOM).lstrip()
-    if declared in ("csv", "tsv") or (declared is None and suffix in TABLE_SUFFIXES):
-        if not (declared is None and _is_json(text)):
-            return _table(suffix, declared, options, encoding)
-    if declared in ("array", "jsonl", "values"):
-        shape = {"array": "array", "jsonl": "lines", "values": "values"}[str(declared)]
+    looks_like_table = suffix in TABLE_SUFFIXES and not _is_json(text)
+    if declared in ("csv", "tsv") or (declared is None and looks_like_table):
+        return _table(suffix, declared, options, encoding)
+    if declared in JSON_SHAPES:
+        shape = JSON_SHAPES[str(declared)]
     elif text[:1] == b"[":
         shape = "array"
     elif text[:1] == b"{":
@@ -54,8 +55,8 @@ def sniff(name: str, stream: BinaryIO, options: dict[str, object]) -> Reading:
         shape = "lines"
     else:
         raise RawDataError(
-            f"{name}: expected JSON, JSONL, CSV, TSV or Parquet, got bytes that begin {text[:16]!r}."
-            " Declare `container` in the catalog entry if it is one of them."
+            f"{name}: expected JSON, JSONL, CSV, TSV or Parquet, got a file that begins with"
+            f" {text[:16]!r}. Declare `container` in the catalog entry if it is one of them."
         )
     return Reading(shape, Dialect(encoding=encoding))
 

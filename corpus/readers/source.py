@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from corpus.errors import RawDataError
 
@@ -38,6 +38,13 @@ class RawSource:
     member: str | None = None
     size: int = 0
     """Bytes on disk (packed, for members)."""
+
+    @property
+    def is_stray(self) -> bool:
+        """Tell whether it is a member that is hidden or would lie outside of its archive."""
+        _, mark, inside = self.name.partition("!/")
+        parts = PurePosixPath(inside).parts
+        return bool(mark) and any(part[0] in "./" or part == "__MACOSX" for part in parts)
 
     @property
     def is_packed(self) -> bool:
@@ -108,7 +115,7 @@ def sources_in(path: Path, name: str) -> Iterator[RawSource]:
     """Yield a file as one source, or the members of a zip archive in the order of their names.
 
     Raises:
-        RawDataError: the file is a git-lfs pointer, or the archive is damaged.
+        RawDataError: the archive is damaged.
     """
     size = path.stat().st_size
     if not zipfile.is_zipfile(path) or path.suffix.lower() == ".xlsx":
@@ -116,14 +123,15 @@ def sources_in(path: Path, name: str) -> Iterator[RawSource]:
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            members = sorted(archive.infolist(), key=lambda info: info.filename)
+            infos = archive.infolist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise RawDataError(f"{name}: the archive is damaged ({error}).") from error
-    for info in members:
-        inside = PurePosixPath(info.filename)
-        if info.is_dir() or inside.is_absolute() or ".." in inside.parts:
-            continue
-        yield RawSource(f"{name}!/{inside}", path, info.filename, info.compress_size)
+        raise RawDataError(
+            f"{name}: the archive is damaged ({error}). Download it again."
+        ) from error
+    # Of members of one name the last counts, as when unpacking.
+    members = {info.filename: info for info in infos if not info.is_dir()}
+    for info in sorted(members.values(), key=lambda info: info.filename):
+        yield RawSource(f"{name}!/{info.filename}", path, info.filename, info.compress_size)
 
 
 def refuse_pointer(name: str, stream: BinaryIO) -> None:
@@ -146,7 +154,7 @@ def is_gzip(path: Path) -> bool:
         return stream.read(2) == b"\x1f\x8b"
 
 
-def _ungzip(stream: BinaryIO) -> BinaryIO:
+def _ungzip(stream: IO[bytes]) -> BinaryIO:
     """Unpack a gzip stream inside whatever holds it; other streams pass."""
     head = stream.read(2)
     stream.seek(0)
@@ -156,7 +164,13 @@ def _ungzip(stream: BinaryIO) -> BinaryIO:
 def is_ascii_based(encoding: str) -> bool:
     """Tell whether line ends, quotes and delimiters are single ASCII bytes in an encoding."""
     name = codecs.lookup(encoding).name
-    return not name.startswith(("utf-16", "utf-32", "utf-7"))
+    if name.startswith(("iso2022", "hz", "utf-7")):
+        return False  # Their ASCII bytes are parts of other characters, after a shift.
+    ascii_bytes = bytes(range(128))
+    try:
+        return ascii_bytes.decode(name) == ascii_bytes.decode("ascii")
+    except UnicodeError:
+        return False
 
 
 def is_utf8(encoding: str) -> bool:
@@ -165,11 +179,11 @@ def is_utf8(encoding: str) -> bool:
 
 
 class Transcoded(io.RawIOBase):
-    """A stream of an encoding that is not ASCII based, as UTF-8 bytes."""
+    """A stream of another encoding as UTF-8 bytes; bytes that are no text stay as they are."""
 
     def __init__(self, stream: BinaryIO, encoding: str, name: str) -> None:
         self._stream, self._name, self._encoding = stream, name, encoding
-        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
         self._ready = b""
 
     def readable(self) -> bool:
@@ -180,7 +194,8 @@ class Transcoded(io.RawIOBase):
         while not self._ready:
             chunk = self._stream.read(1 << 20)
             try:
-                self._ready = self._decoder.decode(chunk, final=not chunk).encode()
+                text = self._decoder.decode(chunk, final=not chunk)
+                self._ready = text.encode("utf-8", "surrogateescape")
             except UnicodeError as error:
                 raise RawDataError(
                     f"{self._name}: expected {self._encoding}, got other bytes ({error})."

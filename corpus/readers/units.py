@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, groupby
 
 from corpus.readers.cut import cut
 from corpus.readers.files import Input
@@ -14,7 +15,7 @@ PATIENCE = 4
 
 
 @dataclass(slots=True)
-class Distrust:
+class Distrust(Container[object]):
     """The array spans of one file that did not hold what the cutter counted, by offset."""
 
     offsets: set[int] = field(default_factory=set)
@@ -41,56 +42,42 @@ def plan_units(
     Raises:
         RawDataError: a raw file cannot be read.
     """
+    doubts = distrusted or {}
     number = 0
-    held: list[Span] = []
-    for position, one in enumerate(inputs):
-        for span in _limited(inputs, position, limit, distrusted or {}, block_bytes):
-            if held and sum(part.length for part in held) + span.length > block_bytes:
-                yield _unit(number, id, one.subset, held)
-                number, held = number + 1, []
-            held.append(span)
-        is_last = position + 1 == len(inputs) or inputs[position + 1].subset != one.subset
-        if is_last and held:
-            yield _unit(number, id, one.subset, held)
-            number, held = number + 1, []
+    for subset, group in groupby(inputs, key=lambda one: one.subset):
+        spans: Iterator[Span] = chain.from_iterable(
+            cut(
+                one.source,
+                one.options,
+                distrusted=doubts.get(one.source.name, ()),
+                block_bytes=block_bytes,
+            )
+            for one in group
+        )
+        if limit is not None:
+            spans = _first(spans, limit)
+        for packed in _packed(spans, block_bytes):
+            yield Unit(number, f"{id}/{subset}" if subset else id, subset, packed)
+            number += 1
 
 
-def _unit(number: int, id: str, subset: str | None, spans: list[Span]) -> Unit:
-    return Unit(number, f"{id}/{subset}" if subset else id, subset, tuple(spans))
-
-
-def _limited(
-    inputs: Sequence[Input],
-    position: int,
-    limit: int | None,
-    distrusted: dict[str, Distrust],
-    block_bytes: int,
-) -> Iterator[Span]:
-    """Yield the spans of one input, up to what the limit leaves of its subset."""
-    one = inputs[position]
-    spans = cut(
-        one.source,
-        one.options,
-        distrusted=distrusted.get(one.source.name, ()),
-        block_bytes=block_bytes,
-    )
-    if limit is None:
-        yield from spans
-        return
-    before = [other for other in inputs[:position] if other.subset == one.subset]
-    left = limit - sum(_count(other, limit) for other in before)
-    for span in spans:
-        if left <= 0:
-            return
+def _first(spans: Iterator[Span], limit: int) -> Iterator[Span]:
+    """Yield spans up to so many records; the last may count only in part."""
+    left = limit
+    while left > 0 and (span := next(spans, None)) is not None:
         yield span if span.count <= left else replace(span, take=left)
         left -= span.count
 
 
-def _count(one: Input, limit: int) -> int:
-    """Count the records of an input, up to a limit."""
-    total = 0
-    for span in cut(one.source, one.options):
-        total += span.count
-        if total >= limit:
-            return limit
-    return total
+def _packed(spans: Iterator[Span], block_bytes: int) -> Iterator[tuple[Span, ...]]:
+    """Put spans together as long as they fit a block."""
+    held: list[Span] = []
+    held_bytes = 0
+    for span in spans:
+        if held and held_bytes + span.length > block_bytes:
+            yield tuple(held)
+            held, held_bytes = [], 0
+        held.append(span)
+        held_bytes += span.length
+    if held:
+        yield tuple(held)
