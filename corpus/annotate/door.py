@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def annotation(
     name: str,
     *,
     workers: int | None = 1,
+    engine: Engine | None = None,
     advance: Advance = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> pa.Table:
@@ -69,6 +71,7 @@ def annotation(
 
     Args:
         workers: processes that compute; None: one for each processor.
+        engine: computes instead, so that many builds share one pool.
         advance: called with rows done and rows in all.
 
     Raises:
@@ -81,7 +84,8 @@ def annotation(
         lock = f"annotation-{build.id}-{build.rows_digest[:16]}-{kind.name}"
         with sole_writer(home.locks, lock, say=say):
             if not path.is_file():
-                _write(path, build, kind, workers, advance)
+                with nullcontext(engine) if engine else Engine("processes", workers) as own:
+                    _write(path, build, kind, own, advance)
     return _open(path, build, kind)
 
 
@@ -97,16 +101,13 @@ def _batches(path: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
             yield batch.select(list(columns))
 
 
-def _write(
-    path: Path, build: Build, kind: Annotation, workers: int | None, advance: Advance
-) -> None:
+def _write(path: Path, build: Build, kind: Annotation, engine: Engine, advance: Advance) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f"{UNFINISHED}{path.name}-*"):
         left.unlink()
     temporary = path.with_name(f"{UNFINISHED}{path.name}-{uuid.uuid4().hex[:8]}")
     done = 0
     with (
-        Engine("processes", workers) as engine,
         temporary.open("wb") as stream,
         pa.ipc.new_file(stream, kind.schema) as writer,
     ):

@@ -11,6 +11,7 @@ from corpus.cli.session import Session
 from corpus.cli.text import columns
 
 if TYPE_CHECKING:
+    from corpus.engine import Engine
     from corpus.store import Build
 
 
@@ -25,6 +26,7 @@ def annotate(
     ] = None,
 ) -> None:
     """Compute the row-aligned columns of datasets"""
+    from corpus.engine import Engine
     from corpus.errors import StoreError
     from corpus.store import Store
 
@@ -37,7 +39,8 @@ def annotate(
         raise StoreError(
             f"{expr!r}: expected built datasets, got none. Build them: woolgather build '{expr}'"
         )
-    annotated = [_annotate_one(session, store.current(id), only, workers) for id in built]
+    with Engine("processes", workers) as engine:
+        annotated = [_annotate_one(session, store.current(id), only, engine) for id in built]
     lines = [[str(one[key]) for key in ("id", "name", "rows", "seconds")] for one in annotated]
     session.result(
         {"annotated": annotated, "skipped": skipped},
@@ -47,14 +50,14 @@ def annotate(
         session.log(f"skipped {one['id']}: {one['reason']}")
 
 
-def _annotate_one(session: Session, build: Build, name: str, workers: int | None) -> dict[str, Any]:
+def _annotate_one(session: Session, build: Build, name: str, engine: Engine) -> dict[str, Any]:
     from corpus.annotate import ANNOTATIONS, annotation, annotation_path, has_annotation
 
     started = time.perf_counter()
     reused = has_annotation(session.home, build, name)
     with session.progress(f"{name} of {build.id}") as advance:
         table = annotation(
-            session.home, build, name, workers=workers, advance=advance, say=session.log
+            session.home, build, name, engine=engine, advance=advance, say=session.log
         )
     kind = ANNOTATIONS[name]()
     return {

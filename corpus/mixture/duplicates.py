@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from corpus.annotate import annotation
 from corpus.annotate.door import Advance
+from corpus.engine import Engine
 from corpus.mixture.recipe import Dedup
 from corpus.mixture.sources import Source
 from corpus.settings import Home
@@ -62,13 +63,14 @@ def read_keys(
     """Return the keys of each source; compute those that no build of the rows had before."""
     total = sum(one.rows for one in sources)
     found, done = [], 0
-    for source in sources:
-        table = annotation(
-            home, source.build, "keys", workers=workers, advance=_after(advance, done, total)
-        ).slice(source.start, source.rows)
-        found.append(SourceKeys(*(_numbers(table, name) for name in ("prompt_key", "row_key"))))
-        done += source.rows
-        advance(done, total)
+    with Engine("processes", workers) as engine:
+        for source in sources:
+            further = _after(advance, done, total)
+            table = annotation(home, source.build, "keys", engine=engine, advance=further)
+            own = table.slice(source.start, source.rows)
+            found.append(SourceKeys(*(_numbers(own, name) for name in ("prompt_key", "row_key"))))
+            done += source.rows
+            advance(done, total)
     return found
 
 

@@ -13,7 +13,17 @@ import xxhash
 from corpus.catalog import Catalog
 from corpus.schema import RECORD, row_id
 from corpus.settings import Home
-from corpus.store import Build, FileInfo, Manifest, ShardInfo, Store, open_build, write_manifest
+from corpus.store import (
+    REJECT_SCHEMA,
+    REJECTS,
+    Build,
+    FileInfo,
+    Manifest,
+    ShardInfo,
+    Store,
+    open_build,
+    write_manifest,
+)
 
 MakeBuild = Callable[..., Build]
 
@@ -61,6 +71,7 @@ def make_build(home: Home) -> MakeBuild:
             content = (folder / name).read_bytes()
             digest_of_file = xxhash.xxh3_64_hexdigest(content)
             shards.append(ShardInfo(name, part.num_rows, len(content), digest_of_file))
+        pa.ipc.new_file(str(folder / REJECTS), REJECT_SCHEMA).close()
         manifest = Manifest(
             id=id,
             fingerprint=fingerprint,
