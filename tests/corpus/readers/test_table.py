@@ -61,8 +61,8 @@ def test_a_table_reads_as_the_csv_module_reads_it(
     encoding: str,
     block: int,
 ) -> None:
-    if newline == "\n":
-        quoting = csv.QUOTE_ALL  # The csv module leaves a lone carriage return unquoted.
+    if newline != "\r\n":
+        quoting = csv.QUOTE_ALL  # The csv module leaves the other line end unquoted.
     text = as_csv(rows, delimiter=delimiter, lineterminator=newline, quoting=quoting)
     found = read(text.encode(encoding), "raw.csv", block, encoding=encoding, delimiter=delimiter)
     assert found == [dict(zip(NAMES, row, strict=True)) for row in rows] == as_read(text, delimiter)
