@@ -6,14 +6,15 @@ and handed to `train.run.run_training`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from corpus.errors import RecipeError
+from corpus.catalog.lines import Lined, parse_yaml
+from corpus.errors import CatalogError, RecipeError
 from corpus.resources import packed
 
 Path_ = tuple[str, ...]
@@ -202,9 +203,9 @@ def load_run(
     values: dict[str, Any] = {}
     where: dict[Path_, str] = {}
     for source in ([preset_file(preset)] if preset else []) + ([file] if file else []):
-        layer, lines = read_yaml(source)
+        layer, places = read_layer(source)
         _overlay(values, layer)
-        where.update({path: f"{source.name}:{line}" for path, line in lines.items()})
+        where |= places
     for key, value in (given or {}).items():
         if value is not None:
             _put(values, where, key, value, f"--{key.replace('_', '-')}")
@@ -212,7 +213,7 @@ def load_run(
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise RecipeError(f"--set: expected KEY.KEY=VALUE, got {text!r}")
-        _put(values, where, key.strip(), yaml.safe_load(value), "--set")
+        _put(values, where, key.strip(), parse_yaml(value, "--set"), "--set")
     return validate(values, where, file.name if file else "run")
 
 
@@ -251,46 +252,32 @@ def preset_file(name: str) -> Path:
     return file
 
 
-def read_yaml(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
-    """Return a YAML mapping and the line of every key in it.
+def read_layer(file: Path) -> tuple[dict[str, Any], dict[Path_, str]]:
+    """Return a file's keys and values, and where each key stands.
 
     Raises:
         RecipeError: the file is absent, not YAML, not a mapping, or has a key twice.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        found = parse_yaml(file.read_text(encoding="utf-8-sig"), file.name)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise RecipeError(f"{file}: cannot be read: {reason}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise RecipeError(f"{file.name}{line}: not YAML: {problem}") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{file.name}:1: expected keys and values, got {type(values).__name__}")
-    lines: dict[Path_, int] = {}
-    _walk(node, (), lines, file.name)
-    return values, lines
+    except CatalogError as error:
+        raise RecipeError(str(error)) from error
+    if not isinstance(found, Lined):
+        raise RecipeError(f"{file.name}:1: expected keys and values, got {type(found).__name__}")
+    return found, dict(_places(found, (), file.name))
 
 
-def _walk(node: Any, path: Path_, lines: dict[Path_, int], name: str) -> None:
-    if isinstance(node, yaml.SequenceNode):
-        for index, child in enumerate(node.value):
-            _walk(child, (*path, str(index)), lines, name)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key, child in node.value:
-        inner = (*path, str(key.value))
-        line = key.start_mark.line + 1
-        if inner in lines:
-            raise RecipeError(
-                f"{name}:{line}: {'.'.join(inner)} is given twice, first in line {lines[inner]}"
-            )
-        lines[inner] = line
-        _walk(child, inner, lines, name)
+def _places(found: Lined, inside: Path_, name: str) -> Iterator[tuple[Path_, str]]:
+    for key, first, again in found.repeated:
+        shown = ".".join((*inside, key))
+        raise RecipeError(f"{name}:{again}: {shown} is given twice, first in line {first}")
+    for key, value in found.items():
+        yield (*inside, key), f"{name}:{found.lines[key]}"
+        if isinstance(value, Lined):
+            yield from _places(value, (*inside, key), name)
 
 
 RIVALS = {"steps": "epochs", "epochs": "steps", "rows": "tokens", "tokens": "rows"}

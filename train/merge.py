@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -20,8 +19,9 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from corpus.atomic import new_folder
 from corpus.errors import TrainError
-from train.files import publish
+from train.files import seal
 from train.generate import adapter_facts, load_speaker
 from train.model import (
     PASSPORT,
@@ -114,11 +114,9 @@ def merge(
     refuse_quantised(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TrainError(f"{out}: exists already. Give another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
+    if out.exists():
+        out.rmdir()
+    with new_folder(out) as temporary:
         changes = read_changes(adapter)
         digests, untied = _merge_weights(folder, adapter, changes, temporary)
         _copy_rest(folder, adapter, temporary, untied=untied)
@@ -131,9 +129,7 @@ def merge(
         )
         certificate = {**shared, **done.to_json(), "sha256": digests}
         (temporary / CERTIFICATE).write_text(json.dumps(certificate, ensure_ascii=False, indent=1))
-        publish(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        seal(temporary)
     return done
 
 

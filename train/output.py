@@ -6,7 +6,6 @@ The folder opens with plain peft or transformers and carries tokenizer, template
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import safe_open
 
+from corpus.atomic import new_folder
 from corpus.errors import TrainError
 from train.config import Run
-from train.files import publish
+from train.files import seal
 from train.methods import is_adapter
 from train.model import PASSPORT, model_folder
 from train.trainer import save_weights
@@ -35,11 +35,6 @@ def save_output(
     """
     kind = "adapter" if is_adapter(model) else "model"
     final = run_folder / kind
-    temporary = run_folder / f".{kind}.partial-{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    save_weights(model, temporary)
-    verify_weights(model, temporary, trained=trained)
-    copy_tokenizer(prepared.tokenizer, config.tokenizer or config.base_model, temporary)
     facts = {
         "kind": kind,
         "base_model": config.base_model,
@@ -48,9 +43,14 @@ def save_output(
         "mixture": {"name": prepared.mixture.name, "digest": prepared.mixture.digest},
         "run": run_folder.name,
     }
-    (temporary / PASSPORT).write_text(json.dumps(facts, ensure_ascii=False, indent=1))
-    shutil.copyfile(run_folder / "run.yaml", temporary / "run.yaml")
-    publish(temporary, final)
+    shutil.rmtree(final, ignore_errors=True)  # Of a run that died before it was finished.
+    with new_folder(final) as temporary:
+        save_weights(model, temporary)
+        verify_weights(model, temporary, trained=trained)
+        copy_tokenizer(prepared.tokenizer, config.tokenizer or config.base_model, temporary)
+        (temporary / PASSPORT).write_text(json.dumps(facts, ensure_ascii=False, indent=1))
+        shutil.copyfile(run_folder / "run.yaml", temporary / "run.yaml")
+        seal(temporary)
     return final
 
 
@@ -90,9 +90,7 @@ def verify_weights(model: Any, folder: Path, *, trained: bool) -> None:
     stored = {live[name].data_ptr() for name in seen}
     missing = [name for name in live if name not in seen and live[name].data_ptr() not in stored]
     if missing:
-        raise TrainError(
-            f"{folder.name}: {len(missing)} weights were not saved, first {missing[0]}"
-        )
+        raise TrainError(f"{len(missing)} weights were not saved, first {missing[0]}")
     updates = [tensor for name, tensor in live.items() if ".lora_B." in name]
     if trained and updates and not any(bool(one.any()) for one in updates):
         raise TrainError("the adapter is empty: all of its LoRA B weights are zero after training")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,13 +17,12 @@ from typing import Any
 
 import torch
 import transformers
-from filelock import FileLock, Timeout
 
-from corpus.errors import BusyError, RecipeError, TrainError
+from corpus.atomic import UNFINISHED, sole_writer, write_text
+from corpus.errors import RecipeError, TrainError
 from corpus.settings import Home
 from train.config import Run
 from train.data import TAGS, Mixed
-from train.files import write_atomic
 from train.loss import probe_isolation
 from train.methods import METHODS, parameter_counts
 from train.model import load_base, load_tokenizer, quiet_libraries
@@ -122,16 +122,13 @@ def run_training(
     Raises:
         TrainError: the run's folder exists and is not resumed, a loss is not finite, a saved
             adapter does not read back, or the user stopped the run.
+        BusyError: another process trains the run now.
     """
     mixture = mixture if mixture is not None else open_mixture(config.mixture, home)
     name = config.name or default_name(config, mixture)
     config = config.model_copy(update={"name": name})
-    home.locks.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(home.locks / f"run-{name}.lock", timeout=0):
-            return _run(config, home, mixture, on_progress)
-    except Timeout:
-        raise BusyError(f"run {name}: another process trains it now") from None
+    with sole_writer(home.locks, f"run {name}", wait=False):
+        return _run(config, home, mixture, on_progress)
 
 
 def default_name(config: Run, mixture: Mixed) -> str:
@@ -213,8 +210,8 @@ def _open_folder(folder: Path, config: Run, mixture: Mixed) -> RunResult | None:
     made_of = {"mixture_digest": mixture.digest, "versions": versions()}
     if not (folder / MADE_OF).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / "run.yaml", config.model_copy(update={"resume": False}).dump())
-        write_atomic(folder / MADE_OF, json.dumps(made_of, indent=1))
+        write_text(folder / "run.yaml", config.model_copy(update={"resume": False}).dump())
+        write_text(folder / MADE_OF, json.dumps(made_of, indent=1))
         return None
     done = (folder / RESULT).is_file()
     if not config.resume:
@@ -224,6 +221,8 @@ def _open_folder(folder: Path, config: Run, mixture: Mixed) -> RunResult | None:
             " or give this one another --name"
         )
     _same_settings(folder, config, mixture)
+    for half in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(half, ignore_errors=True)
     if not done:
         return None
     return RunResult(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
@@ -282,7 +281,7 @@ def _finish(trainer: TagTrainer, prepared: Prepared, output: Path, seconds: floa
         parameters=parameters,
         seconds=seconds,
     )
-    write_atomic(folder / RESULT, json.dumps(result.to_json(), ensure_ascii=False, indent=1))
+    write_text(folder / RESULT, json.dumps(result.to_json(), ensure_ascii=False, indent=1))
     return result
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +17,12 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
+from corpus.atomic import new_folder, sole_writer
 from corpus.errors import TrainError
 from corpus.settings import Home
 from train.data import COLUMNS, Rows
-from train.files import publish, sync_file
+from train.files import seal
 from train.render import Encoded, Template, encode, turns_of
 
 VERSION = 1
@@ -113,11 +111,9 @@ def token_store(home: Home, rows: Rows, rows_digest: str, rendering: Rendering) 
     """
     key = rendering.key(rows_digest)
     path = home.tokens / key
-    if not (path / "store.json").is_file():
-        home.locks.mkdir(parents=True, exist_ok=True)
-        home.tokens.mkdir(parents=True, exist_ok=True)
-        with FileLock(home.locks / f"tokens-{key}.lock"):
-            if not (path / "store.json").is_file():
+    if not path.is_dir():
+        with sole_writer(home.locks, f"tokens-{key}"):
+            if not path.is_dir():
                 _write(path, rows, rendering)
     return open_store(path)
 
@@ -136,24 +132,16 @@ def _map(file: Path, kind: Any) -> npt.NDArray[Any]:
 
 
 def _write(path: Path, rows: Rows, rendering: Rendering) -> None:
-    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with new_folder(path) as temporary:
         facts = _render_all(temporary, rows, rendering)
-        if rows and not facts["rows"]:
+        if len(rows) and not facts["rows"]:
+            reasons = ", ".join(f"{reason} ({n})" for reason, n in facts["refused"].items())
             raise TrainError(
-                f"every one of the {len(rows)} rows is refused: {_reasons(facts)}."
+                f"every one of the {len(rows)} rows is refused: {reasons}."
                 f" Raise sequence_length (now {rendering.max_tokens}) or choose other rows."
             )
         (temporary / "store.json").write_text(json.dumps(facts, indent=1))
-        publish(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _reasons(facts: dict[str, Any]) -> str:
-    return ", ".join(f"{reason} ({n})" for reason, n in facts["refused"].items())
+        seal(temporary)
 
 
 def _render_all(folder: Path, rows: Rows, rendering: Rendering) -> dict[str, Any]:
@@ -180,7 +168,6 @@ def _render_all(folder: Path, rows: Rows, rendering: Rendering) -> dict[str, Any
             kept.append((row, position, codes[number]))
         _append(files, kept, counts)
     for file in [*files.values(), refused]:
-        sync_file(file)
         file.close()
     return {
         **{one: counts[one] for one in ("rows", "tokens", "learned_tokens", "cut_rows")},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -19,17 +18,17 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from corpus.atomic import new_folder, write_text
 from corpus.errors import TrainError
 from train.config import Run
 from train.data import Tagged
-from train.files import is_whole, publish
+from train.files import is_whole, seal
 from train.loss import TagSums, token_losses
 from train.methods import is_adapter
 from train.pack import IGNORED, PackedRows, PackOrder, micro_batches
 
 METRICS = "metrics.jsonl"
 SUMS = "tag_sums.json"
-SAVING = ".saving"
 
 
 class Progress(Protocol):
@@ -107,7 +106,7 @@ class TagTrainer(Trainer):
         device = self.args.device
         self.train_sums, self.eval_sums = TagSums(sources, device), TagSums(sources, device)
         self.evaluated_at = -1
-        self._saving = False
+        self._making: Path | None = None
         self._logged = time.monotonic()
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
@@ -234,8 +233,8 @@ class TagTrainer(Trainer):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def _get_output_dir(self, trial: Any) -> str:
-        """Send the parent's checkpoint to a place that no resume looks at."""
-        return str(self.folder / SAVING) if self._saving else str(self.folder)
+        """Send the parent's checkpoint to the folder that is being made."""
+        return str(self._making or self.folder)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Save the trained weights only."""
@@ -245,16 +244,15 @@ class TagTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint aside, then make it appear whole; keep the newest ones."""
         name = f"checkpoint-{self.state.global_step}"
-        shutil.rmtree(self.folder / SAVING, ignore_errors=True)
-        self._saving = True
-        try:
+        shutil.rmtree(self.folder / name, ignore_errors=True)  # A damaged one, met on the way.
+        with new_folder(self.folder / name) as self._making:
             super()._save_checkpoint(model, trial)
-        finally:
-            self._saving = False
-        made = self.folder / SAVING / name
-        (made / SUMS).write_text(json.dumps(self.train_sums.state()))
-        publish(made, self.folder / name, manifest=True)
-        shutil.rmtree(self.folder / SAVING, ignore_errors=True)
+            for one in (self._making / name).iterdir():
+                one.rename(self._making / one.name)
+            (self._making / name).rmdir()
+            (self._making / SUMS).write_text(json.dumps(self.train_sums.state()))
+            seal(self._making, manifest=True)
+        self._making = None
         for old in checkpoints(self.folder)[: -self.run.save.keep]:
             shutil.rmtree(old)
 
@@ -319,7 +317,5 @@ def cut_metrics(file: Path, step: int) -> int:
         if line["step"] <= step:
             lines.append(text + "\n")
             evaluated = line["step"] if line["kind"] == "eval" else evaluated
-    temporary = file.with_name(f".{file.name}.partial")
-    temporary.write_text("".join(lines), encoding="utf-8")
-    os.replace(temporary, file)
+    write_text(file, "".join(lines))
     return evaluated

@@ -73,7 +73,7 @@ def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("- 1\n", "expected keys and values, got list"), ("a: [1\n", "run.yaml:2: not YAML")],
+    [("- 1\n", "run.yaml:1: expected keys and values"), ("a: [1\n", "run.yaml:2: expected YAML")],
 )
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):

@@ -15,6 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from corpus.atomic import sole_writer
 from corpus.errors import BusyError, RecipeError, TrainError
 from corpus.settings import Home
 from train.files import MANIFEST, is_whole
@@ -97,15 +98,15 @@ from pathlib import Path
 
 torch.set_num_threads(1)
 conftest, home, file = map(Path, sys.argv[1:])
-publish = train.trainer.publish
+seal = train.trainer.seal
 
-def dying(made, final, **options):
-    if final.name == "checkpoint-4":
+def dying(made, **options):
+    if "checkpoint-4" in made.name:
         (made / "optimizer.pt").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
-    publish(made, final, **options)
+    seal(made, **options)
 
-train.trainer.publish = dying
+train.trainer.seal = dying
 run_training(load_run(file), Home(home), mixture=runpy.run_path(str(conftest))["make_table"]())
 """
 
@@ -132,6 +133,7 @@ def test_resume_after_kill_while_saving_is_bit_equal(
     resumed = run_training(run.model_copy(update={"resume": True}), home, mixture=table)
     whole = run_training(run.model_copy(update={"name": "whole"}), home, mixture=table)
     assert resumed.losses == whole.losses
+    assert [one.name for one in folder.iterdir() if one.name.startswith(".")] == []
     assert without_times(folder) == without_times(home.runs / "whole")
     ours, theirs = weights(resumed), weights(whole)
     assert ours.keys() == theirs.keys()
@@ -170,12 +172,9 @@ def test_a_run_is_not_resumed_as_another(
 
 
 def test_a_run_has_one_writer(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
-    from filelock import FileLock
-
-    home.locks.mkdir(parents=True)
     with (
-        FileLock(home.locks / "run-r.lock"),
-        pytest.raises(BusyError, match="run r: another process trains it now"),
+        sole_writer(home.locks, "run r"),
+        pytest.raises(BusyError, match="run r is being written by process"),
     ):
         run_training(a_run(), home, mixture=table)
 

@@ -121,7 +121,7 @@ def test_a_writer_that_dies_leaves_nothing_that_counts(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("train.tokens.publish", die)
+        patched.setattr("train.tokens.seal", die)
         with pytest.raises(KeyboardInterrupt):
             token_store(home, table, table.digest, rendering())
     assert list(home.tokens.iterdir()) == []
