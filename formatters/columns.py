@@ -92,8 +92,9 @@ class ColumnsFormatter:
             extra=self._extras(columns, len(outputs)) if self.extra else None,
         )
         for name in self.required:
-            if None in columns[name]:
-                self._refuse_missing(block, name, columns[name])
+            texts = self._filled(columns, name)
+            if None in texts:
+                self._refuse_missing(block, name, texts)
         return block
 
     def _instructions(self, columns: Mapping[str, list[Any]], n_rows: int) -> Texts:

@@ -37,7 +37,7 @@ from corpus.schema import (
 )
 from formatters.columns import ColumnsFormatter
 from formatters.registry import FORMATTERS
-from formatters.row import DroppedPart, Formatter, Rejection, Row
+from formatters.row import DroppedPart, Formatter, Rejection, Row, type_name
 from formatters.template import FOLDER
 
 
@@ -196,7 +196,7 @@ def format_record(raw: Any, formatters: Sequence[Formatter]) -> Iterator[Row | D
         Rejection: the record is no object, or the formatter refuses it.
     """
     if not isinstance(raw, dict):
-        raise Rejection("wrong_shape", f"expected an object, got {type(raw).__name__}")
+        raise Rejection("wrong_shape", f"expected an object, got {type_name(raw)}")
     chosen = formatters[0]
     if len(formatters) > 1:
         chosen = next((one for one in formatters if _suits(raw, one)), chosen)

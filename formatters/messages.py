@@ -20,6 +20,7 @@ from formatters.row import (
     Row,
     extra_of,
     optional_text_of,
+    type_name,
 )
 from formatters.turns import ASSISTANT, SYSTEM, USER, row_from_turns
 
@@ -37,9 +38,8 @@ def messages(
     extra: Sequence[str] = (),
 ) -> Formatter:
     """Read a list of turns, each an object with a role and a text."""
-    roles = dict.fromkeys(user, USER)
-    roles |= dict.fromkeys(assistant, ASSISTANT)
-    roles |= dict.fromkeys(system, SYSTEM)
+    named = {USER: user, ASSISTANT: assistant, SYSTEM: system}
+    roles = {name.lower(): kind for kind, names in named.items() for name in names}
 
     def format_messages(record: RawRecord) -> Iterable[Row | DroppedPart]:
         found = [
@@ -92,7 +92,9 @@ def moss(
     def format_moss(record: RawRecord) -> Iterable[Row | DroppedPart]:
         numbered = record.get(chat)
         if not isinstance(numbered, dict):
-            raise Rejection("missing_field", f"{chat!r} must be an object of turns")
+            reason = "missing_field" if numbered is None else "wrong_type"
+            detail = f"{chat!r} must be an object of turns, got {type_name(numbered)}"
+            raise Rejection(reason, detail)
         turns = []
         for name in sorted(numbered, key=_turn_number):
             turns.append((USER, _moss_text(numbered[name], name, "Human")))
@@ -132,8 +134,8 @@ def _turn(number: int, raw: Any, role: str, content: str, roles: dict[str, str])
 def _list_of(record: RawRecord, key: str) -> list[Any]:
     value = record.get(key)
     if not isinstance(value, list):
-        got = "nothing" if value is None else type(value).__name__
-        raise Rejection("missing_field", f"{key!r} must be a list, got {got}")
+        reason = "missing_field" if value is None else "wrong_type"
+        raise Rejection(reason, f"{key!r} must be a list, got {type_name(value)}")
     return value
 
 

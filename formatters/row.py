@@ -73,7 +73,7 @@ def text_of(record: RawRecord, key: str) -> str:
         return value
     if value is None:
         raise Rejection("missing_field", f"{key!r} must be a string, got nothing")
-    raise Rejection("wrong_type", f"{key!r} must be a string, got {_type_name(value)}")
+    raise Rejection("wrong_type", f"{key!r} must be a string, got {type_name(value)}")
 
 
 def optional_text_of(record: RawRecord, key: str | None) -> str | None:
@@ -93,6 +93,8 @@ def extra_of(record: RawRecord, keys: Iterable[str]) -> dict[str, Any] | None:
     return kept or None
 
 
-def _type_name(value: object) -> str:
-    names = {dict: "an object", list: "a list", bool: "a boolean", int: "a number"}
-    return names.get(type(value), "a number" if isinstance(value, float) else type(value).__name__)
+def type_name(value: object) -> str:
+    """Return what a value of a raw record is, in the words of JSON."""
+    names = {dict: "an object", list: "a list", bool: "a boolean", str: "a string"}
+    names |= {int: "a number", float: "a number", type(None): "nothing"}
+    return names.get(type(value), type(value).__name__)
