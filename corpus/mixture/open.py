@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import xxhash
 
 from corpus.columns import RowReader
 from corpus.errors import StoreError
@@ -87,12 +89,23 @@ class MixtureRows:
     def dataset(self) -> datasets.Dataset:
         """Return the rows as a memory-mapped `datasets.Dataset` in the mixture's order."""
         import datasets
+        from datasets.table import InMemoryTable
 
-        datasets_of = [datasets.load_from_disk(str(build.path)) for build in self._builds]
-        joined = datasets.concatenate_datasets(datasets_of)
+        stored = [datasets.load_from_disk(str(build.path)) for build in self._builds]
+        joined = datasets.concatenate_datasets(stored)
         starts = np.cumsum([0] + [build.rows for build in self._builds])[:-1]
         numbers = starts[self._build_of[self.index.source]] + self.index.row
-        return joined.select(numbers)
+        # `select` would walk over the numbers one by one. The fingerprint names content, so that
+        # what is computed of the dataset is found again in the cache of `datasets`.
+        digest = xxhash.xxh3_64(numbers.astype("<i8").data)
+        for build in self._builds:
+            digest.update(build.rows_digest.encode())
+        return datasets.Dataset(
+            joined.data,
+            info=joined.info,
+            indices_table=InMemoryTable.from_pydict({"indices": pa.array(numbers, pa.uint64())}),
+            fingerprint=digest.hexdigest(),
+        )
 
     def polars(self, columns: Sequence[str]) -> polars.LazyFrame:
         """Return the named columns as a lazy frame that reads the rows in blocks when collected."""

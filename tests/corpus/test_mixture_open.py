@@ -95,6 +95,11 @@ def test_blocks_are_all_rows_in_order(mixture: Mixture) -> None:
 
 def test_a_dataset_has_the_same_rows(mixture: Mixture) -> None:
     dataset = mixture.dataset()
+    assert (
+        dataset._fingerprint
+        == mixture.dataset()._fingerprint
+        != mixture.holdout.dataset()._fingerprint
+    )
     whole = mixture.rows(np.arange(len(mixture)), RECORD.names)
     assert dataset.column_names == RECORD.names
     assert dataset[:] == whole
