@@ -24,6 +24,8 @@ from corpus.readers.table import parse_row, table_records
 from corpus.readers.window import Window
 
 FIRST_KEY = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"')
+GAP_BYTES = 64
+"""How much is looked at at once for the end of what stands between records."""
 BLANK_LINE = re.compile(rb"\n\s")
 """Finds every blank line, and a few that only begin with white space."""
 
@@ -221,7 +223,7 @@ def _array_separator(window: Window, scanner: Scanner) -> bytes | None:
 def _skip_between(window: Window) -> None:
     """Drop what stands before the next record, and the end of the array."""
     while True:
-        window.fill(1 << 16)
+        window.fill(GAP_BYTES)
         rest = window.data.lstrip(b" \t\r\n,")
         if rest or window.is_end:
             window.drop(len(window.data) - len(rest))
