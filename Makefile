@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check -q
 TORCH := torch==2.13.0
 
-.PHONY: demo test check nightly bench lock clean
+.PHONY: demo test check nightly bench lock readme clean
 
 demo: $(VENV)/.installed-train
 	$(BIN)/woolgather demo --out demo
@@ -45,3 +45,6 @@ lock: $(VENV)/.installed-dev
 
 clean:
 	rm -rf $(VENV) demo dist build
+
+readme:
+	$(BIN)/python docs/write_tree.py

@@ -1,0 +1,79 @@
+"""What is documented is true: the tree, the verbs, the house rules, the commands."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from corpus.cli.main import VERBS, load_verb
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("corpus", "formatters", "crawl", "train")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def test_the_tree_in_the_readme_is_todays() -> None:
+    command = [sys.executable, "docs/write_tree.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_module_says_its_duty_and_stays_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)), "a module begins with its duty"
+    assert len(text.splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_functions_stay_short(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= 50, f"{path.name}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_one_line_of_help(verb: str) -> None:
+    where, line = VERBS[verb]
+    assert line
+    assert not line.endswith(".")
+    command = load_verb(verb) if not where.startswith("train") else None
+    if command is not None:
+        assert command.help or command.short_help or where.endswith(":app")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "CHANGELOG.md"])
+def test_documented_verbs_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"^\$ woolgather (?:--\S+ )*(\w[\w-]*)", text, re.MULTILINE)
+    assert set(named) <= set(VERBS)
+
+
+def test_every_verb_is_in_the_changelog() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert [verb for verb in VERBS if f"`{verb}" not in text and f" {verb}" not in text] == []
+
+
+def test_recipes_in_the_docs_are_recipes() -> None:
+    from corpus.mixture import parse_recipe
+
+    text = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        assert parse_recipe(block).lines
+
+
+def test_shipped_recipes_are_recipes_over_the_catalog() -> None:
+    from corpus.catalog import Catalog
+    from corpus.mixture import read_recipe
+    from corpus.settings import default_home
+
+    catalog = Catalog.load(default_home())
+    for path in sorted((ROOT / "recipes").glob("*.yaml")):
+        for line in read_recipe(path).lines:
+            assert catalog.select(line.select, for_training=True), path.name
