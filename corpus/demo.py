@@ -1,13 +1,14 @@
 """The demo: the whole chain on the bundled samples, offline, with a tiny model made on the spot.
 
-Build, mix, learn (all weights first, then LoRA), merge, answer, report. Each step is what the
-verb of that name does; what is finished is found again when the demo is run a second time.
+Build, mix, learn, merge, answer, report. All weights learn English first; then LoRA learns the
+bilingual mixture, so that the losses by tag have something to tell. Each step is what the verb of
+that name does; what is finished is found again when the demo is run a second time.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +18,21 @@ from corpus.atomic import new_folder
 from corpus.build import BuildRequest, build_entry, inputs_of
 from corpus.catalog import Catalog
 from corpus.engine import Engine, load
-from corpus.mixture import Mixture, Plan, plan_mixture, read_recipe, write_mixture
+from corpus.mixture import (
+    Mixture,
+    Plan,
+    build_mixture,
+    plan_mixture,
+    read_recipe,
+    write_mixture,
+)
 from corpus.resources import packed
 from corpus.settings import Home
 
 if TYPE_CHECKING:
     from corpus.cli.session import Advance
 
-RECIPE = "demo.yaml"
+RECIPE, BASE_RECIPE = "demo.yaml", "demo-base.yaml"
 TEMPLATE = "alpaca"
 LENGTH = 384
 """Tokens of a packed row."""
@@ -79,11 +87,13 @@ def build_samples(demo: Demo) -> list[tuple[str, int, int]]:
 
 
 def mix_samples(demo: Demo) -> None:
-    """Plan and write the demo's mixture."""
-    recipe = read_recipe(packed("recipes") / RECIPE)
+    """Plan and write the demo's mixture, and the English one that the base model reads."""
+    catalog = Catalog.load(demo.home)
+    recipe, base = (read_recipe(packed("recipes") / name) for name in (RECIPE, BASE_RECIPE))
     with demo.bar("mix") as advance:
-        demo.plan = plan_mixture(recipe, demo.home, Catalog.load(demo.home), advance=advance)
+        demo.plan = plan_mixture(recipe, demo.home, catalog, advance=advance)
         demo.mixture = write_mixture(demo.plan, demo.home)
+        build_mixture(base, demo.home, catalog)
 
 
 def make_base(demo: Demo) -> None:
@@ -91,39 +101,28 @@ def make_base(demo: Demo) -> None:
     if demo.base.is_dir():
         return
     with new_folder(demo.base) as temporary:
-        load("train.tiny:make_tiny")(temporary, _texts(demo))
-
-
-def _texts(demo: Demo) -> Iterator[str]:
-    assert demo.mixture is not None
-    columns = ("instruction", "input", "output")
-    rows = demo.mixture.rows(range(len(demo.mixture)), columns)
-    for name in columns:
-        yield from (text for text in rows[name] if text)
+        load("train.tiny:make_tiny")(temporary, load("train.tiny:rendered_texts")(demo.mixture))
 
 
 def learn(demo: Demo, full_steps: int, lora_steps: int) -> None:
-    """Train all weights for a while, so that the base knows something; then LoRA on top."""
-    demo.full = _train(demo, "full", str(demo.base), full_steps, {"type": "full"}, lr=3e-3)
-    method = {"type": "lora", "r": 16, "alpha": 32}
-    demo.lora = _train(demo, "lora", demo.full.output, lora_steps, method, lr=5e-3)
+    """Train all weights on English for a while; then LoRA on the bilingual mixture."""
+    full = {"method": {"type": "full"}, "steps": full_steps, "mixture": "demo-base"}
+    demo.full = _train(demo, "full", str(demo.base), full)
+    lora = {"method": {"type": "lora", "r": 16, "alpha": 32}, "steps": lora_steps}
+    demo.lora = _train(demo, "lora", demo.full.output, {**lora, "mixture": "demo"})
 
 
-def _train(
-    demo: Demo, name: str, base: str, steps: int, method: dict[str, object], *, lr: float
-) -> Any:
+def _train(demo: Demo, name: str, base: str, settings: dict[str, Any]) -> Any:
     config = load("train.config:Run")(
         base_model=base,
-        mixture="demo",
         name=name,
         template=TEMPLATE,
-        method=method,
         sequence_length=LENGTH,
         batch={"rows": 4, "micro": 4},
-        optimizer={"lr": lr},
-        steps=steps,
-        save={"steps": max(1, steps // 2), "keep": 1},
+        optimizer={"lr": 3e-3},
+        save={"steps": max(1, settings["steps"] // 2), "keep": 1},
         resume=(demo.home.runs / name).is_dir(),
+        **settings,
     )
     with demo.bar(f"train {name}") as advance:
         return load("train.run:run_training")(config, demo.home, advance)

@@ -1,4 +1,7 @@
-"""The demo's page: the mixture, the losses by tag, the merge and the answers, in one HTML file."""
+"""The demo's page: the mixture, the losses by tag, the merge and the answers, in one HTML file.
+
+The last step of `corpus.demo`.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,10 @@ def _mixture(page: Page, demo: Demo) -> None:
     page.table(
         ("source", "lang", "task", "gen", "licence", "rows", "unique", "epochs", "held out"),
         [
-            (one.tags.name, one.tags.lang, one.tags.task, one.tags.gen, one.tags.license)
-            + (one.quota, one.unique, round(one.epochs, 2), len(one.held))
+            (
+                *(one.tags.name, one.tags.lang, one.tags.task, one.tags.gen, one.tags.license),
+                *(one.quota, one.unique, round(one.epochs, 2), len(one.held)),
+            )
             for one in demo.plan.sources
         ],
     )
@@ -63,7 +68,7 @@ def _mixture(page: Page, demo: Demo) -> None:
 
 def _losses(page: Page, demo: Demo) -> None:
     page.heading("What was learned")
-    for title, result in (("All weights", demo.full), ("LoRA", demo.lora)):
+    for title, result in (("All weights, English", demo.full), ("LoRA, bilingual", demo.lora)):
         log = load("train.run:read_metrics")(Path(result.path))
         train = [line for line in log if line["kind"] == "train"]
         page.text(

@@ -1,4 +1,4 @@
-"""Registries: a decorator and a name. An unknown name lists the known ones; a taken one is refused."""
+"""Registries: functions by name, through a decorator; unknown and taken names are refused."""
 
 from __future__ import annotations
 

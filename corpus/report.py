@@ -54,12 +54,8 @@ class Page:
             bool(rows) and all(isinstance(row[column], (int, float)) for row in rows)
             for column in range(len(header))
         ]
-        head = "".join(_cell("th", text, n) for text, n in zip(header, numeric, strict=True))
-        body = "".join(
-            f"<tr>{''.join(_cell('td', _shown(v), n) for v, n in zip(row, numeric, strict=True))}</tr>"
-            for row in rows
-        )
-        self.pieces.append(f"<table><tr>{head}</tr>{body}</table>")
+        lines = [_line("th", header, numeric), *(_line("td", row, numeric) for row in rows)]
+        self.pieces.append(f"<table>{''.join(lines)}</table>")
 
     def html(self) -> str:
         """Return the page."""
@@ -73,6 +69,11 @@ class Page:
     def write(self, path: Path) -> None:
         """Write the page, atomically."""
         write_text(path, self.html())
+
+
+def _line(tag: str, values: Sequence[object], numeric: Sequence[bool]) -> str:
+    cells = (_cell(tag, _shown(v), n) for v, n in zip(values, numeric, strict=True))
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _cell(tag: str, text: str, is_number: bool) -> str:

@@ -15,7 +15,7 @@ from corpus.errors import MissingExtraError
 if TYPE_CHECKING:
     from corpus.demo import Demo
 
-FULL_STEPS, LORA_STEPS = 500, 300
+FULL_STEPS, LORA_STEPS = 200, 200
 
 
 def demo(
@@ -68,8 +68,10 @@ def _need_torch() -> None:
 def _say_plan(session: Session, made: Demo) -> None:
     assert made.plan is not None
     rows = [
-        (one.tags.name, one.tags.lang, one.tags.task, one.tags.gen)
-        + (one.quota, one.unique, f"{one.epochs:.2f}", one.tags.license)
+        (
+            *(one.tags.name, one.tags.lang, one.tags.task, one.tags.gen),
+            *(one.quota, one.unique, f"{one.epochs:.2f}", one.tags.license),
+        )
         for one in made.plan.sources
     ]
     header = ("source", "lang", "task", "gen", "rows", "unique", "epochs", "licence")
