@@ -154,6 +154,9 @@ class Run(Section):
     """Continue this run from its last whole checkpoint."""
     distributed: Literal["none"] = "none"
     """How several processes share the work."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of torch, left out: its own choice; 1: the fastest for tiny models, and the same
+    numbers whatever the machine."""
     trackers: tuple[str, ...] = Field(default=(), max_length=0)
     """Outside services told about losses; none is supported, metrics.jsonl has them all."""
     seed: int = Field(default=42, ge=0, lt=2**32)

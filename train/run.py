@@ -10,7 +10,8 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -127,8 +128,19 @@ def run_training(
     mixture = mixture if mixture is not None else open_mixture(config.mixture, home)
     name = config.name or default_name(config, mixture)
     config = config.model_copy(update={"name": name})
-    with sole_writer(home.locks, f"run {name}", wait=False):
+    with sole_writer(home.locks, f"run {name}", wait=False), cpu_threads(config.threads):
         return _run(config, home, mixture, on_progress)
+
+
+@contextmanager
+def cpu_threads(n_threads: int | None) -> Iterator[None]:
+    """Have torch use so many CPU threads while the block runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def default_name(config: Run, mixture: Mixed) -> str:

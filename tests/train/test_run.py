@@ -211,6 +211,20 @@ def test_progress_reports_every_step(home: Home, table: Any, a_run: Callable[...
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_a_run_has_its_own_number_of_threads(
+    home: Home, table: Any, a_run: Callable[..., Any]
+) -> None:
+    seen = []
+    before = torch.get_num_threads()
+    run_training(
+        a_run(steps=1, threads=before + 1),
+        home,
+        lambda *told, **more: seen.append(torch.get_num_threads()),
+        mixture=table,
+    )
+    assert (seen, torch.get_num_threads()) == ([before + 1], before)
+
+
 @pytest.mark.parametrize("damage", ["change", "drop", "zero"])
 def test_an_adapter_that_does_not_read_back_is_refused(
     home: Home,
