@@ -68,7 +68,7 @@ def match(
         held_out = ", ".join(one.name for one in kept)
         raise CatalogError(
             f"{str(expression)!r}: expected data to train on, got evaluation only: {held_out}."
-            " Name it under `decontaminate` instead."
+            " Select another subset or dataset."
         )
     return trainable
 

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -35,6 +35,9 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 """Verb -> (where it lives, its one line of help)."""
 
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+"""What typer raises for wrong usage; it gives this base class no public name."""
+
 VALUED = ("--home", "--catalog")
 FLAGS = ("--json", "--quiet")
 
@@ -48,7 +51,7 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in VERBS:
             return None
-        if getattr(ctx, "resilient_parsing", False) or _is_listing():
+        if _is_listing():
             return _stub(cmd_name)
         return load_verb(cmd_name)
 
@@ -81,6 +84,14 @@ def _is_listing() -> bool:
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("woolgather"))
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     ctx: typer.Context,
@@ -90,6 +101,9 @@ def root(
     catalog: list[Path] = typer.Option([], help="A further catalog layer; may be repeated"),
     json: bool = typer.Option(False, "--json", help="Print one JSON object on stdout"),
     quiet: bool = typer.Option(False, "--quiet", help="No logs and no progress on stderr"),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version", is_eager=True, callback=_print_version
+    ),
 ) -> None:
     """Gather instruction datasets by tags, mix them exactly, train on them, publish them."""
     where = Home(home.expanduser()) if home else default_home()
@@ -134,17 +148,32 @@ def refuse_strangers() -> None:
 
 
 def main() -> None:
-    """Run the command line; our errors become one line on stderr and exit code 1."""
+    """Run the command line; errors become one line on stderr and an exit code."""
     try:
         refuse_strangers()
-        app(hoist(sys.argv[1:]), prog_name="woolgather")
+        sys.exit(app(hoist(sys.argv[1:]), prog_name="woolgather", standalone_mode=False) or 0)
+    except USAGE_ERROR as error:
+        _fail(_usage_line(error), 2)
     except WoolgatherError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+        _fail(str(error), 1)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("stopped: what was finished is kept, nothing half-done is", 130)
     except BrokenPipeError:
         # The reader (such as `head`) has gone: what it wanted it has got.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        print(f"{error.filename or 'input/output'}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(f"{error.filename or 'input/output'}: {error.strerror or error}", 1)
+
+
+def _usage_line(error: Any) -> str:
+    """Say in one line what was wrong with the words; a verb without any words shows its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(error.format_message())
+    verb = error.ctx.command_path if error.ctx else "woolgather"
+    return f"{error.format_message().strip().rstrip('.')}. See: {verb} --help"
+
+
+def _fail(line: str, code: int) -> NoReturn:
+    print(line, file=sys.stderr)
+    sys.exit(code)
