@@ -221,16 +221,20 @@ def _array_separator(window: Window, scanner: Scanner) -> bytes | None:
 
 
 def _skip_between(window: Window) -> None:
-    """Drop what stands before the next record, and the end of the array."""
+    """Drop what stands before the next record, but for its line's indent; and the array's end."""
     while True:
         window.fill(GAP_BYTES)
         rest = window.data.lstrip(b" \t\r\n,")
-        if rest or window.is_end:
-            window.drop(len(window.data) - len(rest))
-            if window.data.strip() == b"]" and window.is_end:
-                window.drop(len(window.data))
+        gap = window.data[: len(window.data) - len(rest)]
+        if rest.strip() == b"]" and window.is_end:
+            rest = b""
+        if rest:
+            indent = gap[gap.rfind(b"\n") :] if b"\n" in gap else b""
+            window.drop(len(gap) - (0 if b"," in indent else len(indent)))
             return
         window.drop(len(window.data))
+        if window.is_end:
+            return
 
 
 def _cut_values(
@@ -253,6 +257,7 @@ def _cut_values(
                 break
         if not count:
             if window.is_end:
+                window.drop(len(window.data))
                 return
             window.grow()
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -272,3 +273,42 @@ def test_a_declared_container_overrules_the_first_bytes(read: Read) -> None:
     assert read(text.encode(), container="json") == [{"a": 1}, {"a": 2}]
     assert isinstance(read(text.encode(), container="jsonl")[0], Broken)
     assert read(b'[{"a": 1}]', container="json-array") == [{"a": 1}]
+
+
+def harmed(text: str, choose: random.Random) -> str:
+    """Return a record's text with one random harm."""
+    place = choose.randrange(1, len(text))
+    return choose.choice(
+        [
+            text[:place] + text[place + 1 :],
+            text[:place] + choose.choice('"{}[],:x') + text[place:],
+            text[:place],
+            text[:-1],
+        ]
+    )
+
+
+@pytest.mark.parametrize("layout", ["lines", "compact", "indented", "jsonl", "values"])
+@pytest.mark.parametrize("seed", range(6))
+def test_no_random_harm_to_one_record_loses_another(read: Read, layout: str, seed: int) -> None:
+    choose = random.Random(f"{seed}{layout}")
+    pieces = [*PIECES, "}", ",", ":"]
+    for _ in range(12):
+        records = [
+            {
+                "id": number,
+                "instruction": "".join(choose.choices(pieces, k=choose.randrange(6))),
+                "meta": [{"id": choose.choice(pieces)} for _ in range(choose.randrange(3))],
+            }
+            for number in range(choose.randrange(3, 9))
+        ]
+        is_indented = layout in ("indented", "values")
+        texts = [json.dumps(one, indent=2 if is_indented else None) for one in records]
+        place = choose.randrange(len(texts))
+        texts[place] = harmed(texts[place], choose)
+        gap = {"compact": ", ", "jsonl": "\n", "values": "\n"}.get(layout, ",\n")
+        text = gap.join(texts) if layout in ("jsonl", "values") else f"[\n{gap.join(texts)}\n]"
+        others = records[:place] + records[place + 1 :]
+        for block in (1, 90, 1 << 20):
+            found = read(text.encode(), "raw.json", block)
+            assert [one for one in found if one in others] == others, (text, place, block)
