@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,7 +52,9 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def sole_writer(locks: Path, name: str, *, wait: bool = True, say: object = None) -> Iterator[None]:
+def sole_writer(
+    locks: Path, name: str, *, wait: bool = True, say: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Hold the lock of a name while the block runs; wait for another holder, naming it once.
 
     Args:
@@ -67,10 +69,10 @@ def sole_writer(locks: Path, name: str, *, wait: bool = True, say: object = None
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        who = _text_of(holder) or "another process"
         if not wait:
             raise BusyError(f"{name} is being written by {who}. Try again later.") from None
-        if callable(say):
+        if say is not None:
             say(f"waiting for {who}, which writes {name}")
         lock.acquire()
     try:
@@ -79,6 +81,14 @@ def sole_writer(locks: Path, name: str, *, wait: bool = True, say: object = None
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _text_of(path: Path) -> str:
+    """Return a file's text, "" when it went away meanwhile."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def is_locked(locks: Path, name: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.atomic import UNFINISHED, is_locked
+from corpus.errors import StoreError
 from corpus.settings import Home
 from corpus.store import CURRENT, Store
 
@@ -47,9 +48,14 @@ def _unfinished(home: Home) -> Iterator[Garbage]:
 
 
 def _has_owner(home: Home, path: Path) -> bool:
-    """Tell whether somebody holds the lock of the thing that this is a part of."""
+    """Tell whether somebody holds a lock of the thing that this is a part of.
+
+    Locks are named by the kind of thing, in the singular, and its name: `store-alpaca`,
+    `mixture-small`, `annotation-alpaca-...`.
+    """
     kind, *rest = path.relative_to(home.path).parts
-    return len(rest) > 0 and is_locked(home.locks, f"{kind}-{rest[0]}")
+    locks = home.locks.glob(f"{kind.removesuffix('s')}-{rest[0]}*.lock") if rest else ()
+    return any(is_locked(home.locks, lock.stem) for lock in locks)
 
 
 def _unnamed_builds(home: Home) -> Iterator[Garbage]:
@@ -57,27 +63,32 @@ def _unnamed_builds(home: Home) -> Iterator[Garbage]:
     store = Store(home)
     folders = sorted(home.store.iterdir()) if home.store.is_dir() else []
     for folder in folders:
-        pointer = folder / CURRENT
-        current = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
         if is_locked(home.locks, f"store-{folder.name}"):
             continue
-        kept = {(folder.name, store.current(folder.name).rows_digest)} if current else set()
-        for build in store.versions(folder.name):
-            key = (folder.name, build.rows_digest)
-            if build.fingerprint == current:
+        pointer = folder / CURRENT
+        current = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+        builds = sorted(store.versions(folder.name), key=lambda one: one.fingerprint != current)
+        kept: set[str] = set()
+        for build in builds:
+            is_named = (folder.name, build.rows_digest) in named
+            # The current build comes first; one build of the same rows is enough.
+            if build.fingerprint == current or (is_named and build.rows_digest not in kept):
+                kept.add(build.rows_digest)
                 continue
-            if key in named and key not in kept:
-                kept.add(key)
-                continue
-            why = "an older build that no mixture names"
-            yield Garbage(build.path, why, _bytes(build.path))
+            yield Garbage(build.path, "an older build that no mixture names", _bytes(build.path))
 
 
 def _rows_named_by_mixtures(home: Home) -> set[tuple[str, str]]:
-    named = set()
+    named: set[tuple[str, str]] = set()
     for lock in home.mixtures.glob("*/*/mixture.lock"):
-        for source in json.loads(lock.read_text(encoding="utf-8")).get("sources", []):
-            named.add((str(source.get("id")), str(source.get("rows_digest"))))
+        try:
+            sources = json.loads(lock.read_text(encoding="utf-8"))["sources"]
+            named |= {(str(one["id"]), str(one["rows_digest"])) for one in sources}
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{lock}: expected the lock of a mixture, got something else ({error!r})."
+                " Remove its folder, or make the mixture anew: woolgather mix build"
+            ) from error
     return named
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from corpus.cli.session import Session
-from corpus.errors import CatalogError, RawDataError, WoolgatherError
+from corpus.errors import CatalogError, RawDataError, StoreError, WoolgatherError
 
 if TYPE_CHECKING:
     from corpus.build import BuildRequest, Built
@@ -44,6 +44,11 @@ def build(
     if engine not in ENGINES:
         raise CatalogError(f"engine {engine!r} is unknown.{suggest(engine, ENGINES)}")
     entries = _entries(session, expr)
+    if files and not from_:
+        raise CatalogError(
+            f"build takes one expression, got also {str(files[0])!r}. Join ids by '|', in quotes;"
+            " name raw files by --from."
+        )
     given = (*from_, *(files or []))
     if given and len(entries) != 1:
         raise CatalogError(f"--from belongs to one id, got {len(entries)} from {expr!r}.")
@@ -81,7 +86,7 @@ def _build_all(
                 continue
             damage = built.build.damage() if verify else []
             if damage:
-                raise RawDataError(f"{entry.id}: stored rows are damaged: {damage[0]}")
+                raise StoreError(f"{entry.id}: stored rows are damaged: {damage[0]}")
         except (WoolgatherError, OSError) as error:
             report["failed"].append({"id": entry.id, "error": str(error), "where": entry.where})
             session.log(f"failed {entry.id}: {error}")
@@ -99,13 +104,17 @@ def _build_one(session: Session, entry: Entry, request: BuildRequest, pool: Engi
         return f"not available: {entry.unavailable_reason or 'upstream never released it'}"
     inputs = inputs_of(entry, request)
     if not inputs.read:
-        names = ", ".join(sorted({one.match for one in entry.files})[:4])
-        where = " or ".join(str(root / entry.id) for root in request.roots)
-        return f"no raw files in {where}; expected {names}"
+        return _why_nothing(entry, request)
     with session.progress(entry.id) as advance:
         return build_entry(
             entry, inputs, session.home, pool, request, advance=advance, say=session.log
         )
+
+
+def _why_nothing(entry: Entry, request: BuildRequest) -> str:
+    names = ", ".join(sorted({one.match for one in entry.files})[:4]) or "any file"
+    where = " or ".join(str(root / entry.id) for root in request.roots)
+    return f"no raw files in {where}; expected {names}"
 
 
 def _built_json(built: Built) -> dict[str, Any]:
@@ -157,6 +166,7 @@ def _summary(report: dict[str, Any]) -> str:
 def _show_preview(
     session: Session, entries: list[Entry], request: BuildRequest, count: int
 ) -> None:
+    """Print the first raw records beside what they become."""
     import json
 
     from corpus.build import inputs_of, preview
@@ -164,10 +174,16 @@ def _show_preview(
     shown: list[dict[str, Any]] = []
     for entry in entries:
         inputs = inputs_of(entry, request)
-        pairs = preview(entry, inputs, count) if inputs.read else []
+        if not inputs.read:
+            session.log(f"skipped {entry.id}: {_why_nothing(entry, request)}")
+            continue
+        pairs = preview(entry, inputs, count)
         shown += [{"id": entry.id, "record": raw, "rows": rows} for raw, rows in pairs]
-    text = "\n".join(json.dumps(one, ensure_ascii=False, indent=1) for one in shown)
-    session.result({"preview": shown}, text)
+    if not shown:
+        raise RawDataError(f"{entries[0].id}: {_why_nothing(entries[0], request)}")
+    plain = json.loads(json.dumps(shown, ensure_ascii=False, default=str))
+    text = "\n".join(json.dumps(one, ensure_ascii=False, indent=1) for one in plain)
+    session.result({"preview": plain}, text)
 
 
 def rejects(
