@@ -154,7 +154,8 @@ def _summary(report: dict[str, Any]) -> str:
     built = report["built"]
     rows = sum(one["rows"] for one in built)
     rejected = sum(one["rejected"] for one in built)
-    parts = [f"wrote {rows} rows of {len(built)} datasets ({rejected} records rejected)"]
+    datasets = "1 dataset" if len(built) == 1 else f"{len(built)} datasets"
+    parts = [f"wrote {rows} rows of {datasets} ({rejected} records rejected)"]
     if built:
         parts.append(f"to {Path(built[0]['path']).parent.parent}")
     for kind in ("skipped", "failed"):
@@ -174,13 +175,10 @@ def _show_preview(
     shown: list[dict[str, Any]] = []
     for entry in entries:
         inputs = inputs_of(entry, request)
-        if not inputs.read:
-            session.log(f"skipped {entry.id}: {_why_nothing(entry, request)}")
-            continue
+        if not inputs.read and len(entries) == 1:
+            raise RawDataError(f"{entry.id}: {_why_nothing(entry, request)}")
         pairs = preview(entry, inputs, count)
         shown += [{"id": entry.id, "record": raw, "rows": rows} for raw, rows in pairs]
-    if not shown:
-        raise RawDataError(f"{entries[0].id}: {_why_nothing(entries[0], request)}")
     plain = json.loads(json.dumps(shown, ensure_ascii=False, default=str))
     text = "\n".join(json.dumps(one, ensure_ascii=False, indent=1) for one in plain)
     session.result({"preview": plain}, text)
