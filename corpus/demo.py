@@ -119,6 +119,7 @@ def _train(demo: Demo, name: str, base: str, settings: dict[str, Any]) -> Any:
         template=TEMPLATE,
         sequence_length=LENGTH,
         batch={"rows": 4, "micro": 4},
+        threads=1,
         optimizer={"lr": 3e-3},
         save={"steps": max(1, settings["steps"] // 2), "keep": 1},
         resume=(demo.home.runs / name).is_dir(),
