@@ -6,12 +6,14 @@ the folder appears under its final name when everything in it is complete.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,7 +111,7 @@ def build_entry(
         build = _sound(path, say)
         reused = build is not None
         if build is None:
-            with new_folder(path) as folder:
+            with _room(path), new_folder(path) as folder:
                 names = (one.source.name for one in inputs.read)
                 account = _Account(
                     folder, inputs={name: {"records": 0, "rows": 0} for name in names}
@@ -122,6 +124,20 @@ def build_entry(
             build = open_build(path)
         store.make_current(build)
     return Built(build, time.perf_counter() - started, reused)
+
+
+@contextmanager
+def _room(path: Path) -> Iterator[None]:
+    """Say where there is no room to write; pyarrow and workers do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise StoreError(
+            f"{path}: expected room for the rows, got {os.strerror(error.errno)!r}."
+            " Make room there, or choose another home: --home"
+        ) from error
 
 
 def _sound(path: Path, say: Callable[[str], None]) -> Build | None:

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from corpus.errors import StoreError
 from corpus.readers.decode import (
     CountMismatch,
     TextColumns,
@@ -407,14 +406,8 @@ def _write(batches: Sequence[pa.RecordBatch], path: Path, shard: Shard) -> None:
             for piece in _pieces(batch):
                 writer.write_batch(piece)
     buffer = sink.getvalue()
-    try:
-        with path.open("wb") as stream:
-            stream.write(buffer)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: expected to write {buffer.size} bytes, got {error.strerror!r}."
-            " Make room there, or choose another home: --home"
-        ) from error
+    with path.open("wb") as stream:
+        stream.write(buffer)
     shard.file, shard.rows = path.name, sum(batch.num_rows for batch in merged)
     shard.size_bytes, shard.xxh3 = buffer.size, xxhash.xxh3_64_hexdigest(memoryview(buffer))
 
