@@ -127,7 +127,8 @@ class Run(Section):
     quantize: Literal["none"] = "none"
     """Quantisation of the frozen base weights."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the base weights; bfloat16 halves memory; adapters are float32 in both."""
+    """Type that the base computes in; bfloat16 halves a frozen base's memory; what is trained is
+    kept in float32 in both."""
     sequence_length: int = Field(default=1024, ge=8)
     """Tokens of a packed row; longer rows are cut at their end."""
     packing: bool = True

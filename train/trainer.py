@@ -76,6 +76,7 @@ def training_arguments(
         save_strategy="steps" if run.save.steps else "no",
         save_steps=run.save.steps or 1,
         bf16=mixed,
+        use_cpu=not torch.accelerator.is_available(),
         seed=run.seed,
         report_to="none",
         disable_tqdm=True,

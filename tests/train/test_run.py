@@ -80,6 +80,17 @@ def test_all_weights_can_be_trained(home: Home, table: Any, a_run: Callable[...,
     assert model.config.use_cache is True
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_what_is_trained_stays_float32_over_a_bfloat16_base(
+    home: Home, table: Any, a_run: Callable[..., Any], method: str
+) -> None:
+    run = a_run(dtype="bfloat16", method={"type": method}, optimizer={"lr": 3e-3})
+    result = run_training(run, home, mixture=table)
+    assert result.losses[-1] < result.losses[0]
+    (file,) = Path(result.output).glob("*.safetensors")
+    assert {one.dtype for one in load_file(file).values()} == {torch.float32}
+
+
 def test_refused_rows_are_told(
     home: Home, table_of: Callable[..., Any], a_run: Callable[..., Any]
 ) -> None:
