@@ -23,6 +23,7 @@ SHAPING_MODULES = (
     "corpus.readers.table",
     "corpus.readers.units",
     "corpus.readers.window",
+    "formatters.block",
     "formatters.row",
     "formatters.turns",
     "formatters.template",

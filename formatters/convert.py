@@ -5,16 +5,13 @@ Decode, format, clean (NFC, outer white space), refuse with a reason, identify, 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unicodedata import is_normalized, normalize
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 from corpus.readers.decode import (
@@ -23,17 +20,10 @@ from corpus.readers.decode import (
     decode_columns,
     decode_records,
     raw_texts,
-    to_json,
 )
 from corpus.readers.scan import Broken
 from corpus.readers.span import Span, Unit
-from corpus.schema import (
-    MAX_BATCH_BYTES,
-    MAX_BATCH_ROWS,
-    NULL_SYSTEM,
-    RECORD,
-    TURN,
-)
+from formatters.block import Block, shard_bytes, to_batch
 from formatters.columns import ColumnsFormatter
 from formatters.registry import FORMATTERS
 from formatters.row import DroppedPart, Formatter, Rejection, Row, type_name
@@ -80,21 +70,6 @@ class Shard:
     """Per raw file: records, rows."""
 
 
-@dataclass(slots=True)
-class Block:
-    """Rows of one span before they are cleaned, as columns."""
-
-    instruction: list[str] = field(default_factory=list)
-    input: list[str] = field(default_factory=list)
-    output: list[str] = field(default_factory=list)
-    history: list[tuple[tuple[str, str], ...]] | None = None
-    """None: every row is single-turn."""
-    system: list[str | None] | None = None
-    extra: list[Any] | None = None
-    record: list[int] = field(default_factory=list)
-    part: list[int] = field(default_factory=list)
-
-
 def convert(unit: Unit, job: Job) -> Shard:
     """Convert a unit and write its shard `data-NNNNN.arrow`; a unit without rows writes none."""
     shard = Shard(unit.number)
@@ -115,7 +90,8 @@ def convert(unit: Unit, job: Job) -> Shard:
             batches.append(batch)
     shard.rejects.sort(key=lambda one: (one.file, one.record, one.part))
     if batches:
-        _write(batches, job.folder / f"data-{unit.number:05d}.arrow", shard)
+        _write(shard_bytes(batches), job.folder / f"data-{unit.number:05d}.arrow", shard)
+        shard.rows = sum(batch.num_rows for batch in batches)
     return shard
 
 
@@ -152,7 +128,7 @@ def _format_columns(
         for position, why in found.rejected.items():
             number = span.first + position
             rejects.append(Reject(span.file, number, 0, why.reason, why.detail, raws.of(number)))
-        _keep(block, [n for n in range(len(block.output)) if n not in found.rejected])
+        block.keep([n for n in range(len(block.output)) if n not in found.rejected])
     return block
 
 
@@ -236,13 +212,6 @@ def _add(
         block.extra.append(part.extra)
 
 
-def _keep(block: Block, positions: Sequence[int]) -> None:
-    for name in ("instruction", "input", "output", "history", "system", "extra", "record", "part"):
-        values = getattr(block, name)
-        if values is not None:
-            setattr(block, name, [values[position] for position in positions])
-
-
 def _filled(texts: list[str | None]) -> list[str]:
     return [text or "" for text in texts] if None in texts else texts  # type: ignore[return-value]
 
@@ -270,7 +239,9 @@ def _finish(block: Block, span: Span, source: str, shard: Shard) -> pa.RecordBat
     if block.system is not None:
         cleaned = clean([text or "" for text in block.system])
         block.system = [text or None for text in cleaned] if any(cleaned) else None
-    return _batch(block, span, source, shard)
+    batch, ids = to_batch(block, span.file, source)
+    shard.ids += ids
+    return batch
 
 
 def _clean_turns(turns: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
@@ -301,132 +272,14 @@ def _refuse_empty(block: Block, span: Span, rejects: list[Reject]) -> None:
             place = block.part[position]
             rejects.append(Reject(span.file, record, place, reason, "", raw, is_part))
         refused.add(record)
-    _keep(block, [n for n in range(len(block.output)) if n not in bad])
+    block.keep([n for n in range(len(block.output)) if n not in bad])
 
 
-def _batch(block: Block, span: Span, source: str, shard: Shard) -> pa.RecordBatch:
-    n_rows = len(block.output)
-    instruction = pa.array(block.instruction, pa.string())
-    given = pa.array(block.input, pa.string())
-    output = pa.array(block.output, pa.string())
-    ids = _ids(block, instruction, given, output)
-    shard.ids += bytes.fromhex("".join(ids))
-    origin = pa.StructArray.from_arrays(
-        [
-            pa.repeat(pa.scalar(span.file, pa.string()), n_rows),
-            pa.array(block.record, pa.int64()),
-            pa.array(block.part, pa.int32()),
-        ],
-        fields=list(RECORD.field("origin").type),
-    )
-    columns = [
-        pa.array(ids, pa.string()),
-        instruction,
-        given,
-        output,
-        _history(block.history, n_rows),
-        _nullable(block.system, n_rows),
-        pa.repeat(pa.scalar(source, pa.string()), n_rows),
-        origin,
-        _nullable(_encoded(block.extra), n_rows),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=RECORD)
-
-
-def _nullable(texts: Sequence[str | None] | None, n_rows: int) -> pa.Array:
-    return pa.nulls(n_rows, pa.string()) if texts is None else pa.array(texts, pa.string())
-
-
-def _encoded(extras: Sequence[Any] | None) -> list[str | None] | None:
-    if extras is None:
-        return None
-    return [None if one is None else to_json(one) for one in extras]
-
-
-def _history(history: list[tuple[tuple[str, str], ...]] | None, n_rows: int) -> pa.Array:
-    if history is None:
-        return pa.ListArray.from_arrays(
-            pa.array([0] * (n_rows + 1), pa.int32()), pa.array([], TURN), type=pa.list_(TURN)
-        )
-    turns = [[{"instruction": a, "output": b} for a, b in one] for one in history]
-    return pa.array(turns, pa.list_(TURN))
-
-
-def _ids(block: Block, instruction: pa.Array, given: pa.Array, output: pa.Array) -> list[str]:
-    """Return the rows' ids: the bytes of `corpus.schema.id_bytes`, joined column-wise."""
-    if block.history is None and block.system is None:
-        head: Any = pa.scalar(NULL_SYSTEM + struct.pack("<I", 0), pa.binary())
-    else:
-        head = pa.array(_heads(block), pa.binary())
-    pieces = [head]
-    for column in (instruction, given, output):
-        pieces += [_lengths(column), column.view(pa.binary())]
-    joined = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
-    offsets = memoryview(joined.buffers()[1]).cast("B").cast("i").tolist()[: len(joined) + 1]
-    data = memoryview(joined.buffers()[2] or b"")
-    digest = xxhash.xxh3_128_hexdigest
-    return [digest(data[start:stop]) for start, stop in pairwise(offsets)]
-
-
-def _lengths(column: pa.Array) -> pa.Array:
-    """Return each text's UTF-8 length as 4 little-endian bytes."""
-    lengths = pc.binary_length(column).cast(pa.int32())
-    fixed = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(4), len(lengths), [None, lengths.buffers()[1]], offset=lengths.offset
-    )
-    return fixed.cast(pa.binary())
-
-
-def _heads(block: Block) -> list[bytes]:
-    """Return what stands before the last turn in the hashed bytes: system, history."""
-    n_rows = len(block.output)
-    systems = block.system or [None] * n_rows
-    histories = block.history or [()] * n_rows
-    heads = []
-    for system, turns in zip(systems, histories, strict=True):
-        pieces = [NULL_SYSTEM] if system is None else _sized(system)
-        pieces.append(struct.pack("<I", len(turns)))
-        for turn in turns:
-            for text in turn:
-                pieces += _sized(text)
-        heads.append(b"".join(pieces))
-    return heads
-
-
-def _sized(text: str) -> list[bytes]:
-    encoded = text.encode()
-    return [struct.pack("<I", len(encoded)), encoded]
-
-
-def _write(batches: Sequence[pa.RecordBatch], path: Path, shard: Shard) -> None:
-    merged = batches if len(batches) == 1 else _merged(batches)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, RECORD) as writer:
-        for batch in merged:
-            for piece in _pieces(batch):
-                writer.write_batch(piece)
-    buffer = sink.getvalue()
+def _write(data: pa.Buffer, path: Path, shard: Shard) -> None:
     with path.open("wb") as stream:
-        stream.write(buffer)
-    shard.file, shard.rows = path.name, sum(batch.num_rows for batch in merged)
-    shard.size_bytes, shard.xxh3 = buffer.size, xxhash.xxh3_64_hexdigest(memoryview(buffer))
-
-
-def _merged(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """Put the rows of many small spans into few batches."""
-    merged: list[pa.RecordBatch] = pa.Table.from_batches(batches).combine_chunks().to_batches()
-    return merged
-
-
-def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Split a batch until each piece has at most MAX_BATCH_ROWS rows and MAX_BATCH_BYTES."""
-    too_large = batch.num_rows > MAX_BATCH_ROWS or batch.nbytes > MAX_BATCH_BYTES
-    if batch.num_rows > 1 and too_large:
-        middle = min(MAX_BATCH_ROWS, (batch.num_rows + 1) // 2)
-        yield from _pieces(batch.slice(0, middle))
-        yield from _pieces(batch.slice(middle))
-    else:
-        yield batch
+        stream.write(data)
+    shard.file, shard.size_bytes = path.name, data.size
+    shard.xxh3 = xxhash.xxh3_64_hexdigest(memoryview(data))
 
 
 @dataclass(frozen=True, slots=True)

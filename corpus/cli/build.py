@@ -36,27 +36,21 @@ def build(
     no_wait: bool = typer.Option(False, help="Fail at once when another process builds the same"),
 ) -> None:
     """Build datasets from raw files into the store."""
-    from corpus.build import BuildRequest
     from corpus.engine import ENGINES, Engine
     from corpus.registry import suggest
 
     session: Session = ctx.obj
     if engine not in ENGINES:
         raise CatalogError(f"engine {engine!r} is unknown.{suggest(engine, ENGINES)}")
-    entries = _entries(session, expr)
     if files and not from_:
         raise CatalogError(
             f"build takes one expression, got also {str(files[0])!r}. Join ids by '|', in quotes;"
             " name raw files by --from."
         )
-    given = (*from_, *(files or []))
-    if given and len(entries) != 1:
+    entries = _entries(session, expr)
+    request = _request(session, raw, (*from_, *(files or [])), limit, wait=not no_wait)
+    if request.given and len(entries) != 1:
         raise CatalogError(f"--from belongs to one id, got {len(entries)} from {expr!r}.")
-    for root in raw:
-        if not root.is_dir():
-            raise RawDataError(f"{root}: expected a folder of raw files, got none.")
-    roots = tuple(raw) or (session.home.raw,)
-    request = BuildRequest(roots, given, limit, wait=not no_wait)
     if dry_run is not None:
         _show_preview(session, entries, request, dry_run)
         return
@@ -65,6 +59,17 @@ def build(
     session.result(report, _summary(report))
     if report["failed"] or (report["skipped"] and not report["built"]):
         raise typer.Exit(1)
+
+
+def _request(
+    session: Session, raw: list[Path], given: tuple[Path, ...], limit: int | None, *, wait: bool
+) -> BuildRequest:
+    from corpus.build import BuildRequest
+
+    for root in raw:
+        if not root.is_dir():
+            raise RawDataError(f"{root}: expected a folder of raw files, got none.")
+    return BuildRequest(tuple(raw) or (session.home.raw,), given, limit, wait=wait)
 
 
 def _entries(session: Session, expr: str) -> list[Entry]:
