@@ -60,6 +60,8 @@ def decode_columns(span: Span, wanted: TextColumns) -> dict[str, list[Any]] | No
         return _json_columns(span, wanted)
     if span.shape == "arrow":
         return _arrow_columns(span, wanted)
+    if span.shape == "table":
+        return _table_columns(span, wanted)
     return None
 
 
@@ -97,6 +99,13 @@ def _arrow_columns(span: Span, wanted: TextColumns) -> dict[str, list[Any]] | No
         }
     except UnicodeDecodeError:
         return None
+
+
+def _table_columns(span: Span, wanted: TextColumns) -> dict[str, list[Any]] | None:
+    records = decode_records(span)
+    if any(isinstance(record, Broken) for record in records):
+        return None
+    return {name: [record.get(name) for record in records] for name in wanted.names}
 
 
 def _table(span: Span) -> pa.Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.readers.span import Span, Unit
+from corpus.readers.span import Dialect, Span, Unit
 from formatters.columns import columns
 from formatters.convert import Job, Shard, convert
 from formatters.row import Rejection, Row
@@ -125,7 +127,7 @@ def shard_of(folder: Path, span: Span, arguments: dict[str, Any], ways: int) -> 
 @settings(max_examples=250, deadline=None)
 @given(
     st.lists(RECORD, min_size=1, max_size=8),
-    st.sampled_from(["lines", "array", "arrow"]),
+    st.sampled_from(["lines", "array", "arrow", "table"]),
     ASKED,
     ARGUMENTS,
     st.none() | st.integers(1, 8),
@@ -149,7 +151,13 @@ def test_whole_columns_and_single_records_give_the_same_rows_and_rejects(
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         data = sink.getvalue().to_pybytes()
-    span = Span("raw", shape, 10, len(records), len(data), data=data, take=take)
+    dialect = Dialect(columns=("q", "i", "a", "t"))
+    if shape == "table":
+        rows = [[one.get(name) or "-" for name in dialect.columns] for one in records]
+        stream = io.StringIO(newline="")
+        csv.writer(stream, quoting=csv.QUOTE_ALL).writerows(rows)
+        data = stream.getvalue().encode()
+    span = Span("raw", shape, 10, len(records), len(data), data=data, take=take, dialect=dialect)
     folder = tmp_path_factory.getbasetemp()
     whole = shard_of(folder / "whole", span, asked | arguments, ways=1)
     single = shard_of(folder / "single", span, asked | arguments, ways=2)
