@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 RECIPE, BASE_RECIPE = "demo.yaml", "demo-base.yaml"
 TEMPLATE = "alpaca"
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
 LENGTH = 384
 """Tokens of a packed row."""
 QUESTION = "Name three things that a sheep gives us."
@@ -108,7 +109,10 @@ def learn(demo: Demo, full_steps: int, lora_steps: int) -> None:
     """Train all weights on English for a while; then LoRA on the bilingual mixture."""
     full = {"method": {"type": "full"}, "steps": full_steps, "mixture": "demo-base"}
     demo.full = _train(demo, "full", str(demo.base), full)
-    lora = {"method": {"type": "lora", "r": 16, "alpha": 32}, "steps": lora_steps}
+    lora = {
+        "method": {"type": "lora", "r": 16, "alpha": 32, "targets": TARGETS},
+        "steps": lora_steps,
+    }
     demo.lora = _train(demo, "lora", demo.full.output, {**lora, "mixture": "demo"})
 
 

@@ -15,7 +15,7 @@ from corpus.errors import MissingExtraError
 if TYPE_CHECKING:
     from corpus.demo import Demo
 
-FULL_STEPS, LORA_STEPS = 200, 200
+FULL_STEPS, LORA_STEPS = 300, 250
 
 
 def demo(
