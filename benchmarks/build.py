@@ -95,7 +95,7 @@ def _clean(row: dict[str, str]) -> dict[str, str]:
     texts = [unicodedata.normalize("NFC", row[name]).strip() for name in TEXTS]
     return {
         **dict(zip(TEXTS, texts, strict=True)),
-        "id": xxhash.xxh3_128_hexdigest("\0".join(texts)),
+        "id": xxhash.xxh3_128_hexdigest("\0".join(texts).encode()),
     }
 
 
@@ -215,7 +215,8 @@ def main() -> None:
                 "jsonl_mib": round(size / 2**20, 1),
                 "repeats": options.repeats,
                 "workers": WORKERS,
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+                "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+                "python": platform.python_version(),
                 "median_seconds": {case: round(value, 3) for case, value in medians.items()},
                 "times_ours": {case: round(value / ours, 2) for case, value in medians.items()}
                 if ours

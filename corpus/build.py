@@ -102,9 +102,11 @@ def build_entry(
         BusyError: another process builds the entry and the request does not wait.
     """
     started = time.perf_counter()
+    store = Store(home)
+    if _expected_bytes(inputs) >= SMALL_BYTES and not store.has(entry.id):
+        engine.warm(CONVERT)
     files = _file_infos(inputs)
     fingerprint = _fingerprint(entry, inputs, files, request.limit)
-    store = Store(home)
     with sole_writer(home.locks, f"store-{entry.id}", wait=request.wait, say=say):
         remove_unfinished(store.folder(entry.id))
         path = store.folder(entry.id) / fingerprint
@@ -205,6 +207,12 @@ def _fingerprint(entry: Entry, inputs: Inputs, files: Sequence[FileInfo], limit:
     )
 
 
+def _expected_bytes(inputs: Inputs) -> int:
+    """Guess how much raw text the inputs hold: packed text is about five times its size."""
+    packed = sum(one.source.size for one in inputs.read if one.source.is_packed)
+    return inputs.total_bytes + 4 * packed
+
+
 def _convert(
     entry: Entry,
     inputs: Inputs,
@@ -217,8 +225,7 @@ def _convert(
     """Convert every unit in order; a wrongly counted stretch is cut again by the scanner."""
     names = {one.subset for one in inputs.read}
     job = load(JOB)(account.folder, {name: entry.formatters_for(name) for name in names})
-    packed = sum(one.source.size for one in inputs.read if one.source.is_packed)
-    total = inputs.total_bytes + 4 * packed
+    total = _expected_bytes(inputs)
     small = total < SMALL_BYTES
     distrusted: dict[str, Distrust] = {}
     with account:

@@ -102,6 +102,14 @@ class Engine(AbstractContextManager["Engine"]):
             # Nothing may still be written when the caller goes on, removes its folder, say.
             wait([future for _, future in waiting if not future.cancel()])
 
+    def warm(self, function: str) -> None:
+        """Start the workers, so that they import a function while the caller still prepares."""
+        if self.kind != "serial" and self.workers > 1 and self._pool is None:
+            pool = self._start()
+            with _hidden_main():
+                for _ in range(self.workers):
+                    pool.submit(_import, function)
+
     def _close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
@@ -117,6 +125,10 @@ class Engine(AbstractContextManager["Engine"]):
 
 def _call(function: str, item: object, arguments: tuple[object, ...]) -> Any:
     return load(function)(item, *arguments)
+
+
+def _import(function: str) -> None:
+    load(function)
 
 
 def _prepare() -> None:

@@ -1,4 +1,4 @@
-"""Rows as columns, and their Arrow form: ids, record batches, the bytes of a shard.
+"""Rows as columns, and their Arrow form: ids, record batches, shards.
 
 `convert` fills and cleans the columns; what is written here is what the store keeps.
 """
@@ -9,8 +9,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -48,6 +50,7 @@ def to_batch(block: Block, file: str, source: str) -> tuple[pa.RecordBatch, byte
     given = pa.array(block.input, pa.string())
     output = pa.array(block.output, pa.string())
     ids = _ids(block, instruction, given, output)
+    hex_ids = ids.hex().encode()
     origin = pa.StructArray.from_arrays(
         [
             pa.repeat(pa.scalar(file, pa.string()), n_rows),
@@ -57,7 +60,7 @@ def to_batch(block: Block, file: str, source: str) -> tuple[pa.RecordBatch, byte
         fields=list(RECORD.field("origin").type),
     )
     columns = [
-        pa.array(ids, pa.string()),
+        _fixed_texts(hex_ids, 32),
         instruction,
         given,
         output,
@@ -68,7 +71,14 @@ def to_batch(block: Block, file: str, source: str) -> tuple[pa.RecordBatch, byte
         _nullable(_encoded(block.extra), n_rows),
     ]
     batch = pa.RecordBatch.from_arrays(columns, schema=RECORD)
-    return batch, bytes.fromhex("".join(ids))
+    return batch, ids
+
+
+def _fixed_texts(data: bytes, width: int) -> pa.Array:
+    """Return texts of one width that lie side by side."""
+    offsets = np.arange(0, len(data) + 1, width, dtype=np.int32)
+    buffers = [pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.StringArray.from_buffers(len(offsets) - 1, *buffers)
 
 
 def _nullable(texts: Sequence[str | None] | None, n_rows: int) -> pa.Array:
@@ -90,8 +100,8 @@ def _history(history: list[tuple[tuple[str, str], ...]] | None, n_rows: int) -> 
     return pa.array(turns, pa.list_(TURN))
 
 
-def _ids(block: Block, instruction: pa.Array, given: pa.Array, output: pa.Array) -> list[str]:
-    """Return the rows' ids: the bytes of `corpus.schema.id_bytes`, joined column-wise."""
+def _ids(block: Block, instruction: pa.Array, given: pa.Array, output: pa.Array) -> bytes:
+    """Return the rows' ids, 16 bytes each: of `corpus.schema.id_bytes`, joined column-wise."""
     if block.history is None and block.system is None:
         head: Any = pa.scalar(NULL_SYSTEM + struct.pack("<I", 0), pa.binary())
     else:
@@ -102,8 +112,8 @@ def _ids(block: Block, instruction: pa.Array, given: pa.Array, output: pa.Array)
     joined = pc.binary_join_element_wise(*pieces, pa.scalar(b"", pa.binary()))
     offsets = memoryview(joined.buffers()[1]).cast("B").cast("i").tolist()[: len(joined) + 1]
     data = memoryview(joined.buffers()[2] or b"")
-    digest = xxhash.xxh3_128_hexdigest
-    return [digest(data[start:stop]) for start, stop in pairwise(offsets)]
+    digest = xxhash.xxh3_128_digest
+    return b"".join([digest(data[start:stop]) for start, stop in pairwise(offsets)])
 
 
 def _lengths(column: pa.Array) -> pa.Array:
@@ -136,14 +146,16 @@ def _sized(text: str) -> list[bytes]:
     return [struct.pack("<I", len(encoded)), encoded]
 
 
-def shard_bytes(batches: Sequence[pa.RecordBatch]) -> pa.Buffer:
-    """Return an Arrow IPC stream of batches, none of them large."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, RECORD) as writer:
+def write_shard(batches: Sequence[pa.RecordBatch], path: Path) -> tuple[int, str]:
+    """Write batches as an Arrow IPC stream of small ones; return its size and its xxh3-64."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, RECORD) as writer:
         for batch in batches if len(batches) == 1 else _merged(batches):
             for piece in _pieces(batch):
                 writer.write_batch(piece)
-    return sink.getvalue()
+    # Read back from the page cache: quicker than keeping a second copy of the shard.
+    with pa.memory_map(str(path)) as mapped:
+        written = memoryview(mapped.read_buffer())
+        return len(written), xxhash.xxh3_64_hexdigest(written)
 
 
 def _merged(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:

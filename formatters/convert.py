@@ -12,7 +12,6 @@ from typing import Any
 from unicodedata import is_normalized, normalize
 
 import pyarrow as pa
-import xxhash
 
 from corpus.readers.decode import (
     CountMismatch,
@@ -23,7 +22,7 @@ from corpus.readers.decode import (
 )
 from corpus.readers.scan import Broken
 from corpus.readers.span import Span, Unit
-from formatters.block import Block, shard_bytes, to_batch
+from formatters.block import Block, to_batch, write_shard
 from formatters.columns import ColumnsFormatter
 from formatters.registry import FORMATTERS
 from formatters.row import DroppedPart, Formatter, Rejection, Row, type_name
@@ -90,7 +89,9 @@ def convert(unit: Unit, job: Job) -> Shard:
             batches.append(batch)
     shard.rejects.sort(key=lambda one: (one.file, one.record, one.part))
     if batches:
-        _write(shard_bytes(batches), job.folder / f"data-{unit.number:05d}.arrow", shard)
+        path = job.folder / f"data-{unit.number:05d}.arrow"
+        shard.file = path.name
+        shard.size_bytes, shard.xxh3 = write_shard(batches, path)
         shard.rows = sum(batch.num_rows for batch in batches)
     return shard
 
@@ -273,13 +274,6 @@ def _refuse_empty(block: Block, span: Span, rejects: list[Reject]) -> None:
             rejects.append(Reject(span.file, record, place, reason, "", raw, is_part))
         refused.add(record)
     block.keep([n for n in range(len(block.output)) if n not in bad])
-
-
-def _write(data: pa.Buffer, path: Path, shard: Shard) -> None:
-    with path.open("wb") as stream:
-        stream.write(data)
-    shard.file, shard.size_bytes = path.name, data.size
-    shard.xxh3 = xxhash.xxh3_64_hexdigest(memoryview(data))
 
 
 @dataclass(frozen=True, slots=True)

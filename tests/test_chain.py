@@ -83,6 +83,7 @@ def test_the_demos_page_opens_offline(demo: dict[str, Any]) -> None:
 
 @pytest.mark.train
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 def test_the_adapter_changes_the_logits(demo: dict[str, Any]) -> None:
     import torch
     from peft import PeftModel

@@ -64,8 +64,27 @@ def make_tokenizer(folder: Path, texts: Iterable[str], vocabulary: int) -> Any:
     """Learn a sentencepiece BPE with byte fallback, and save it as a Llama tokenizer.
 
     Raises:
-        TrainError: the saved tokenizer does not encode as sentencepiece does.
+        TrainError: the texts have more characters than the vocabulary, or the saved tokenizer
+            does not encode as sentencepiece does.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        model = _learn_pieces(texts, vocabulary)
+    except RuntimeError as error:
+        reason = str(error).rpartition("] ")[2]
+        raise TrainError(f"tokenizer of {vocabulary} pieces: {reason}") from error
+    (folder / "tokenizer.model").write_bytes(model)
+    # Only from_pretrained on a folder reads a sentencepiece file right; the constructor with
+    # vocab_file makes a vocabulary of three without a word. BOS is off there unless asked for.
+    tokenizer = LlamaTokenizer.from_pretrained(
+        str(folder), add_bos_token=True, pad_token="<pad>", padding_side="right"
+    )
+    tokenizer.save_pretrained(str(folder))
+    _check(tokenizer, sentencepiece.SentencePieceProcessor(model_proto=model))
+    return tokenizer
+
+
+def _learn_pieces(texts: Iterable[str], vocabulary: int) -> bytes:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
@@ -86,16 +105,7 @@ def make_tokenizer(folder: Path, texts: Iterable[str], vocabulary: int) -> Any:
         num_threads=1,
         minloglevel=2,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tokenizer.model").write_bytes(model.getvalue())
-    # Only from_pretrained on a folder reads a sentencepiece file right; the constructor with
-    # vocab_file makes a vocabulary of three without a word. BOS is off there unless asked for.
-    tokenizer = LlamaTokenizer.from_pretrained(
-        str(folder), add_bos_token=True, pad_token="<pad>", padding_side="right"
-    )
-    tokenizer.save_pretrained(str(folder))
-    _check(tokenizer, sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()))
-    return tokenizer
+    return model.getvalue()
 
 
 def _check(tokenizer: Any, original: Any) -> None:
