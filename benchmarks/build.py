@@ -58,11 +58,12 @@ def generate(folder: Path, rows: int) -> None:
 
 
 def _row(seeds: list[dict[str, str]], chance: random.Random, number: int) -> dict[str, str]:
-    first, second = chance.choice(seeds), chance.choice(seeds)
+    first, *others = chance.choices(seeds, k=5)
+    said = "\n".join(one["output"] for one in (first, *others))
     return {
         "instruction": first["instruction"],
         "input": first["input"],
-        "output": f"{first['output'] or 'None.'}\n{second['output']}\n{number}",
+        "output": f"{said}\n{number}",
     }
 
 

@@ -7,12 +7,11 @@ Tom has 3 apples and buys 4. How many?<TAB>7<TAB>He has 3 + 4 = 7 apples.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from formatters.registry import FORMATTERS
 from formatters.row import (
-    DroppedPart,
     Formatter,
+    Parts,
     RawRecord,
     RecordFormatter,
     Rejection,
@@ -44,7 +43,7 @@ def rationale(
     """
     wordings = template_set(templates)
 
-    def format_rationale(record: RawRecord) -> Iterable[Row | DroppedPart]:
+    def format_rationale(record: RawRecord) -> Parts:
         texts = [text_of(record, name) for name in (question, answer, rationale)]
         if newline_escapes:
             texts = [text.replace("\\n", "\n") for text in texts]
@@ -69,7 +68,7 @@ def worked_answer(
     """
     template_set(templates)
 
-    def format_worked(record: RawRecord) -> Iterable[Row | DroppedPart]:
+    def format_worked(record: RawRecord) -> Parts:
         asked, worked = text_of(record, question).strip(), text_of(record, answer)
         why, mark, result = worked.rpartition(FINAL)
         if not mark:

@@ -9,12 +9,12 @@ holds both ways to the same rows.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from formatters.registry import FORMATTERS
-from formatters.row import DroppedPart, RawRecord, Rejection, Row, extra_of, optional_text_of
+from formatters.row import Parts, RawRecord, Rejection, Row, extra_of, optional_text_of
 
 Texts = list[str | None]
 
@@ -65,7 +65,7 @@ class ColumnsFormatter:
         """Return no template sets: `prompt` is an argument."""
         return ()
 
-    def __call__(self, record: RawRecord) -> Iterator[Row | DroppedPart]:
+    def __call__(self, record: RawRecord) -> Parts:
         columns: dict[str, list[Any]] = {
             name: [optional_text_of(record, name)] for name in self.texts
         }
@@ -73,13 +73,14 @@ class ColumnsFormatter:
         block = self.column_wise(columns)
         if 0 in block.rejected:
             raise block.rejected[0]
-        yield Row(
+        row = Row(
             instruction=block.instruction[0] or "",
             input=block.input[0] or "",
             output=block.output[0] or "",
             system=block.system[0] if block.system else None,
             extra=extra_of(record, self.extra),
         )
+        return [row]
 
     def column_wise(self, columns: Mapping[str, list[Any]]) -> ColumnBlock:
         """Make the rows of a block from its raw columns (texts or None; extras of any type)."""

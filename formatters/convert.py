@@ -5,7 +5,9 @@ Decode, format, clean (NFC, outer white space), refuse with a reason, identify, 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from corpus.readers.span import Span, Unit
 from formatters.block import Block, to_batch, write_shard
 from formatters.columns import ColumnsFormatter
 from formatters.registry import FORMATTERS
-from formatters.row import DroppedPart, Formatter, Rejection, Row, type_name
+from formatters.row import DroppedPart, Formatter, Parts, Rejection, Row, type_name
 from formatters.template import FOLDER
 
 
@@ -76,7 +78,8 @@ def convert(unit: Unit, job: Job) -> Shard:
     batches: list[pa.RecordBatch] = []
     for position, span in enumerate(unit.spans):
         try:
-            block = _format(span, formatters, shard.rejects)
+            with no_collector():
+                block = _format(span, formatters, shard.rejects)
         except CountMismatch:
             return Shard(unit.number, mismatch=position)
         batch = _finish(block, span, unit.source, shard)
@@ -94,6 +97,18 @@ def convert(unit: Unit, job: Job) -> Shard:
         shard.size_bytes, shard.xxh3 = write_shard(batches, path)
         shard.rows = sum(batch.num_rows for batch in batches)
     return shard
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """Pause the cycle collector: raw records hold no cycles, and it would walk them all again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def formatters_of(named: Sequence[tuple[str, dict[str, Any]]]) -> list[Formatter]:
@@ -134,21 +149,42 @@ def _format_columns(
 
 
 def _format_records(span: Span, formatters: Sequence[Formatter], rejects: list[Reject]) -> Block:
-    block = Block(history=[], system=[], extra=[])
+    rows: list[Row] = []
+    places: list[tuple[int, int]] = []
     raws = _RawTexts(span)
     for number, raw in enumerate(decode_records(span), start=span.first):
         if isinstance(raw, Broken):
             rejects.append(Reject(span.file, number, 0, raw.reason, raw.detail, raw.raw))
             continue
         try:
-            parts = list(format_record(raw, formatters))
-            if not any(isinstance(part, Row) for part in parts):
+            parts = format_record(raw, formatters)
+            made = [part for part in parts if isinstance(part, Row)]
+            if not made:
                 raise Rejection("no_rows", "; ".join(one.reason for one in _dropped(parts)))
         except Rejection as why:
             rejects.append(Reject(span.file, number, 0, why.reason, why.detail, raws.of(number)))
             continue
-        _add(block, span, number, parts, rejects)
-    return block
+        if len(made) < len(parts):
+            rejects += _part_rejects(span.file, number, parts)
+        rows += made
+        places += [(number, part) for part in range(len(made))]
+    return _as_block(rows, places)
+
+
+def _part_rejects(file: str, number: int, parts: Parts) -> Iterator[Reject]:
+    """Yield the parts of a record that gave no row, though others did."""
+    for place, part in enumerate(parts):
+        if isinstance(part, DroppedPart):
+            yield Reject(file, number, place, part.reason, "", part.detail, is_part=True)
+
+
+def _as_block(rows: list[Row], places: list[tuple[int, int]]) -> Block:
+    """Turn rows into columns."""
+    if not rows:
+        return Block()
+    instruction, output, given, history, system, extra = map(list, zip(*rows, strict=True))
+    record, part = map(list, zip(*places, strict=True))
+    return Block(instruction, given, output, history, system, extra, record, part)
 
 
 class _RawTexts:
@@ -165,7 +201,7 @@ class _RawTexts:
         return self._texts[record - self._span.first]
 
 
-def format_record(raw: Any, formatters: Sequence[Formatter]) -> Iterator[Row | DroppedPart]:
+def format_record(raw: Any, formatters: Sequence[Formatter]) -> Parts:
     """Format a raw record by the first formatter whose required columns it has.
 
     Raises:
@@ -173,44 +209,19 @@ def format_record(raw: Any, formatters: Sequence[Formatter]) -> Iterator[Row | D
     """
     if not isinstance(raw, dict):
         raise Rejection("wrong_shape", f"expected an object, got {type_name(raw)}")
-    chosen = formatters[0]
-    if len(formatters) > 1:
-        chosen = next((one for one in formatters if _suits(raw, one)), chosen)
-    yield from chosen(raw)
+    for formatter in formatters[:-1]:
+        if _suits(raw, formatter):
+            return formatter(raw)
+    last = formatters[-1]
+    return last(raw) if len(formatters) == 1 or _suits(raw, last) else formatters[0](raw)
 
 
 def _suits(raw: dict[str, Any], formatter: Formatter) -> bool:
     return all(raw.get(name) is not None for name in formatter.required)
 
 
-def _dropped(parts: Sequence[Row | DroppedPart]) -> list[DroppedPart]:
+def _dropped(parts: Parts) -> list[DroppedPart]:
     return [part for part in parts if isinstance(part, DroppedPart)]
-
-
-def _add(
-    block: Block,
-    span: Span,
-    number: int,
-    parts: Sequence[Row | DroppedPart],
-    rejects: list[Reject],
-) -> None:
-    assert block.history is not None
-    assert block.system is not None
-    assert block.extra is not None
-    for place, part in enumerate(parts):
-        if isinstance(part, DroppedPart):
-            rejects.append(
-                Reject(span.file, number, place, part.reason, "", part.detail, is_part=True)
-            )
-            continue
-        block.part.append(sum(isinstance(one, Row) for one in parts[:place]))
-        block.record.append(number)
-        block.instruction.append(part.instruction)
-        block.input.append(part.input)
-        block.output.append(part.output)
-        block.history.append(part.history)
-        block.system.append(part.system)
-        block.extra.append(part.extra)
 
 
 def _filled(texts: list[str | None]) -> list[str]:
@@ -234,7 +245,7 @@ def _finish(block: Block, span: Span, source: str, shard: Shard) -> pa.RecordBat
     if "" in block.output or "" in block.instruction:
         _refuse_empty(block, span, shard.rejects)
     if block.history is not None:
-        block.history = [_clean_turns(turns) for turns in block.history]
+        block.history = [_clean_turns(turns) if turns else () for turns in block.history]
         if not any(block.history):
             block.history = None
     if block.system is not None:

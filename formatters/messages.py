@@ -7,17 +7,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from formatters.registry import FORMATTERS
 from formatters.row import (
-    DroppedPart,
     Formatter,
+    Parts,
     RawRecord,
     RecordFormatter,
     Rejection,
-    Row,
     extra_of,
     optional_text_of,
     type_name,
@@ -41,11 +40,8 @@ def messages(
     named = {USER: user, ASSISTANT: assistant, SYSTEM: system}
     roles = {name.lower(): kind for kind, names in named.items() for name in names}
 
-    def format_messages(record: RawRecord) -> Iterable[Row | DroppedPart]:
-        found = [
-            _turn(number, raw, role, content, roles)
-            for number, raw in enumerate(_list_of(record, turns), start=1)
-        ]
+    def format_messages(record: RawRecord) -> Parts:
+        found = _turns(_list_of(record, turns), role, content, roles)
         head = optional_text_of(record, system_column)
         return row_from_turns(found, system=head, extra=extra_of(record, extra))
 
@@ -58,7 +54,7 @@ def parallel_turns(
 ) -> Formatter:
     """Read two lists of texts: what the user said, and what was answered."""
 
-    def format_parallel(record: RawRecord) -> Iterable[Row | DroppedPart]:
+    def format_parallel(record: RawRecord) -> Parts:
         asked, answered = _list_of(record, user), _list_of(record, assistant)
         for text in (*asked, *answered):
             if not isinstance(text, str):
@@ -89,7 +85,7 @@ def moss(
     after turn_9); inner thoughts, commands and tool responses are left out.
     """
 
-    def format_moss(record: RawRecord) -> Iterable[Row | DroppedPart]:
+    def format_moss(record: RawRecord) -> Parts:
         numbered = record.get(chat)
         if not isinstance(numbered, dict):
             reason = "missing_field" if numbered is None else "wrong_type"
@@ -116,6 +112,17 @@ def _moss_text(turn: Any, name: str, speaker: str) -> str:
 def _turn_number(name: str) -> tuple[int, str]:
     digits = re.search(r"\d+", name)
     return (int(digits.group()) if digits else 0, name)
+
+
+def _turns(raw: list[Any], role: str, content: str, roles: dict[str, str]) -> list[tuple[str, str]]:
+    """Return (role, text) of each turn; what is not as most are is looked at one by one."""
+    try:
+        found = [(roles[turn[role]], turn[content]) for turn in raw]
+    except (KeyError, TypeError):
+        found = []
+    if found and all(type(text) is str for _, text in found):
+        return found
+    return [_turn(number, turn, role, content, roles) for number, turn in enumerate(raw, start=1)]
 
 
 def _turn(number: int, raw: Any, role: str, content: str, roles: dict[str, str]) -> tuple[str, str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 RawRecord = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row before cleaning: texts as upstream has them."""
+class Row(NamedTuple):
+    """One row before cleaning: texts as upstream has them.
+
+    A tuple, since one is made for each row, and many of them turn into columns at once.
+    """
 
     instruction: str
     output: str
@@ -21,8 +23,7 @@ class Row:
     extra: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DroppedPart:
+class DroppedPart(NamedTuple):
     """A part of a record that gives no row, though the record may give others."""
 
     reason: str
@@ -37,6 +38,10 @@ class Rejection(Exception):
         self.reason, self.detail = reason, detail
 
 
+Parts = Sequence["Row | DroppedPart"]
+"""What a record gives, in its order."""
+
+
 class Formatter(Protocol):
     """Makes rows of one raw record; says what a record must have, for choosing between several."""
 
@@ -46,19 +51,19 @@ class Formatter(Protocol):
     @property
     def templates(self) -> tuple[str, ...]: ...
 
-    def __call__(self, record: RawRecord) -> Iterable[Row | DroppedPart]: ...
+    def __call__(self, record: RawRecord) -> Parts: ...
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFormatter:
     """A formatter made of a function."""
 
-    function: Callable[[RawRecord], Iterable[Row | DroppedPart]]
+    function: Callable[[RawRecord], Parts]
     required: tuple[str, ...]
     templates: tuple[str, ...] = ()
     """Names of the template sets that shape its rows."""
 
-    def __call__(self, record: RawRecord) -> Iterable[Row | DroppedPart]:
+    def __call__(self, record: RawRecord) -> Parts:
         return self.function(record)
 
 

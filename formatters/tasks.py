@@ -5,12 +5,12 @@ to title<TAB>ABSTRACT<TAB>TITLE
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from formatters.registry import FORMATTERS
 from formatters.row import (
-    DroppedPart,
     Formatter,
+    Parts,
     RawRecord,
     RecordFormatter,
     Rejection,
@@ -37,7 +37,7 @@ def labelled_task(
     """
     tasks = template_set(templates).tasks or {}
 
-    def format_task(record: RawRecord) -> Iterable[Row | DroppedPart]:
+    def format_task(record: RawRecord) -> Parts:
         token = text_of(record, task).strip()
         if token not in tasks:
             raise Rejection("unknown_task", f"{token!r}, known: {', '.join(tasks)}")

@@ -6,17 +6,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from formatters.registry import FORMATTERS
 from formatters.row import (
-    DroppedPart,
     Formatter,
+    Parts,
     RawRecord,
     RecordFormatter,
     Rejection,
-    Row,
     extra_of,
     optional_text_of,
     text_of,
@@ -41,7 +40,7 @@ def transcript(
     """
     marks = re.compile(f"({re.escape(user)}|{re.escape(assistant)})")
 
-    def format_transcript(record: RawRecord) -> Iterable[Row | DroppedPart]:
+    def format_transcript(record: RawRecord) -> Parts:
         whole = text_of(record, text)
         turns = split_turns(whole, marks, user)
         kept: dict[str, Any] = extra_of(record, extra) or {}

@@ -5,10 +5,10 @@ Shared by every formatter of dialogues (`messages`, `transcript`, `moss`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from formatters.row import DroppedPart, Rejection, Row
+from formatters.row import DroppedPart, Parts, Rejection, Row
 
 USER, ASSISTANT, SYSTEM = "user", "assistant", "system"
 
@@ -18,8 +18,8 @@ def row_from_turns(
     *,
     system: str | None = None,
     extra: Mapping[str, Any] | None = None,
-) -> Iterator[Row | DroppedPart]:
-    """Yield the row of a dialogue: its last exchange, with the earlier ones as history.
+) -> Parts:
+    """Return the row of a dialogue: its last exchange, with the earlier ones as history.
 
     A dialogue that does not end with the assistant is cut back to its last answer. A leading
     assistant turn (a greeting) is left out. Both are reported as dropped parts.
@@ -27,20 +27,39 @@ def row_from_turns(
     Raises:
         Rejection: roles do not alternate, or no answer is left.
     """
-    turns = list(turns)
+    dropped: list[DroppedPart] = []
+    if not _is_plain(turns):
+        turns, system = _without_head(list(turns), system, dropped)
+        turns, tail = _cut_back(turns)
+        if tail:
+            dropped.append(DroppedPart("no_answer", tail))
+        if not turns:
+            raise Rejection("no_answer", "expected a user turn and an answer, got none")
+        _check_alternation(turns)
+    texts = [text for _, text in turns]
+    history = tuple(zip(texts[:-2:2], texts[1:-2:2], strict=True))
+    return [*dropped, Row(texts[-2], texts[-1], "", history, system or None, extra)]
+
+
+def _is_plain(turns: Sequence[tuple[str, str]]) -> bool:
+    """Tell whether users and answers alternate to the end and all say something: most do."""
+    expected = USER
+    for role, text in turns:
+        if role != expected or not text or text.isspace():
+            return False
+        expected = ASSISTANT if expected == USER else USER
+    return expected == USER and len(turns) > 0
+
+
+def _without_head(
+    turns: list[tuple[str, str]], system: str | None, dropped: list[DroppedPart]
+) -> tuple[list[tuple[str, str]], str | None]:
+    """Take system turns and a greeting off the head of a dialogue."""
     while turns and turns[0][0] == SYSTEM:
         system = turns.pop(0)[1] if system is None else f"{system}\n{turns.pop(0)[1]}"
     if len(turns) > 1 and turns[0][0] == ASSISTANT:
-        yield DroppedPart("leading_assistant_turn", turns.pop(0)[1])
-    turns, tail = _cut_back(turns)
-    if tail:
-        yield DroppedPart("no_answer", tail)
-    if not turns:
-        raise Rejection("no_answer", "expected a user turn and an answer, got none")
-    _check_alternation(turns)
-    pairs = [(turns[at][1], turns[at + 1][1]) for at in range(0, len(turns), 2)]
-    instruction, output = pairs[-1]
-    yield Row(instruction, output, history=tuple(pairs[:-1]), system=system or None, extra=extra)
+        dropped.append(DroppedPart("leading_assistant_turn", turns.pop(0)[1]))
+    return turns, system
 
 
 def _cut_back(turns: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], str]:
