@@ -1,1 +1,1 @@
-"""Crawling: new instruction data from OpenAI-compatible endpoints."""
+"""Crawling: the place of new instruction data from OpenAI-compatible endpoints, still empty."""

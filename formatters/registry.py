@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 
 from corpus.registry import Registry
 from formatters.row import Formatter
 
 FORMATTERS: Registry[Callable[..., Formatter]] = Registry("formatter")
 
-FAMILIES = ("columns", "messages", "transcript", "answers", "tasks")
-"""Modules of this package that register formatters."""
+NO_FAMILIES = frozenset({"registry", "row", "turns", "template", "convert", "block"})
+"""Modules of this package that register nothing; some need pyarrow, which `list` need not await."""
 
 
 def load_families() -> Registry[Callable[..., Formatter]]:
-    """Import every family module and return the full registry."""
-    for family in FAMILIES:
-        importlib.import_module(f"formatters.{family}")
+    """Import every module of this package that registers formatters; return the full registry."""
+    folder = Path(__file__).parent
+    for module in sorted(path.stem for path in folder.glob("[!_]*.py")):
+        if module not in NO_FAMILIES:
+            importlib.import_module(f"formatters.{module}")
     return FORMATTERS

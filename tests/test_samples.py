@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import json
-import os
 import re
 import zipfile
 from collections import Counter
@@ -325,13 +324,10 @@ def folder_texts(folder: Path) -> set[str]:
     return {text for text in found if len(text) > LONG_CHARS}
 
 
-def test_no_text_of_the_real_datasets_is_among_the_samples() -> None:
-    raw = os.environ.get("WOOLGATHER_RAW")
-    if not raw:
-        pytest.skip("WOOLGATHER_RAW names no folder of real raw files")
+def test_no_text_of_the_real_datasets_is_among_the_samples(real_raw: Path) -> None:
     ours = folder_texts(SAMPLES)
     assert len(ours) > 300
     for folder in SAMPLES.iterdir():
-        real = Path(raw) / folder.name
+        real = real_raw / folder.name
         if real.is_dir():
             assert sorted(ours & folder_texts(real)) == []

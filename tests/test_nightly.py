@@ -1,0 +1,85 @@
+"""The long rounds of `make nightly`: training killed again and again, memory at many rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from corpus.settings import Home
+
+ROOT = Path(__file__).resolve().parent.parent
+WOOLGATHER = str(Path(sys.executable).with_name("woolgather"))
+SETTINGS = (
+    *("--set", "sequence_length=128", "--set", "batch.rows=4", "--set", "save.steps=3"),
+    *("--set", "threads=1", "--set", "method.dropout=0.1", "--steps", "90", "--lr", "0.003"),
+)
+
+
+def run(*words: str) -> None:
+    """Run the command line to its end."""
+    done = subprocess.run([WOOLGATHER, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def outcome(home: Home, name: str) -> tuple[str, list[tuple[int, float]]]:
+    """Return the digest of a run's adapter and its losses by step."""
+    folder = home.runs / name
+    adapter = (folder / "adapter" / "adapter_model.safetensors").read_bytes()
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    losses = [(line["step"], line["loss"]) for line in lines if line["kind"] == "train"]
+    return hashlib.sha256(adapter).hexdigest(), losses
+
+
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.timeout(1800)
+def test_twenty_kills_of_a_training_run_change_no_byte(home: Home, samples: Path) -> None:
+    from corpus.mixture import Mixture
+    from train.tiny import make_tiny, rendered_texts
+
+    run("build", "alpaca | gsm8k | woolgather_hant", "--raw", str(samples), "--quiet")
+    select = ("--select", "alpaca | gsm8k | woolgather_hant", "--holdout", "8")
+    run("mix", "build", "--name", "crash", *select)
+    base = make_tiny(home.path / "base", rendered_texts(Mixture.open("crash", home)))
+    words = ("train", "run", "--base", str(base), "--mixture", "crash", *SETTINGS)
+    run(*words, "--name", "whole")
+
+    chance = random.Random(0)
+    kills = 0
+    while kills < 20 and not (home.runs / "killed" / "result.json").exists():
+        started = (home.runs / "killed" / "run.yaml").exists()
+        again = ("train", "run", "--resume", "killed") if started else (*words, "--name", "killed")
+        process = subprocess.Popen(
+            [WOOLGATHER, *again], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(chance.uniform(5, 12))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    run("train", "run", "--resume", "killed")
+    assert kills >= 3
+    assert outcome(home, "killed") == outcome(home, "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_memory_stays_the_same_for_three_times_the_rows(tmp_path: Path) -> None:
+    peaks = []
+    for rows in (1_000_000, 3_000_000):
+        command = [sys.executable, "benchmarks/build.py", "--rows", str(rows), "--repeats", "1"]
+        only = ["--only", "ours, JSONL", "--folder", str(tmp_path)]
+        done = subprocess.run([*command, *only], cwd=ROOT, capture_output=True, check=True)
+        found = json.loads(done.stdout)["peak_mib"]["ours, JSONL"]
+        peaks.append(max(found.values()))
+    assert max(peaks) < 300
+    assert peaks[1] < 1.1 * peaks[0]
