@@ -21,7 +21,7 @@ from corpus.readers.sniff import Reading, as_utf8, sniff
 from corpus.readers.source import RawSource, Transcoded, is_ascii_based, is_utf8
 from corpus.readers.span import BLOCK_BYTES, Span
 from corpus.readers.table import parse_row, table_records
-from corpus.readers.window import Window
+from corpus.readers.window import Window, longer
 
 FIRST_KEY = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"')
 GAP_BYTES = 64
@@ -65,7 +65,9 @@ def cut(
         window = Window(stream, source.name, block_bytes)
         window.skip_bom()
         make = _Maker(source.name, reading, path)
-        if reading.shape == "lines":
+        if reading.shape == "lines" and path is not None:
+            yield from _cut_plain_lines(path, window.offset, block_bytes, make)
+        elif reading.shape == "lines":
             yield from _cut_lines(window, make)
         elif reading.shape == "table":
             yield from _cut_table(window, make, reading)
@@ -99,19 +101,39 @@ class _Maker:
     path: Path | None
     records: int = 0
 
-    def span(self, offset: int, data: bytes, count: int, shape: str | None = None) -> Span:
+    def span(self, offset: int, data: bytes | int, count: int, shape: str | None = None) -> Span:
+        """Make the next span of its bytes, or of their number where they can be read again."""
         first, self.records = self.records, self.records + count
         return Span(
             self.name,
             shape or self.reading.shape,
             first,
             count,
-            len(data),
+            data if isinstance(data, int) else len(data),
             self.path,
             offset,
-            data if self.path is None else None,
+            None if self.path is not None or isinstance(data, int) else data,
             dialect=self.reading.dialect,
         )
+
+
+def _cut_plain_lines(path: Path, offset: int, block_bytes: int, make: _Maker) -> Iterator[Span]:
+    """Cut a plain file of lines through one buffer: no byte is copied twice."""
+    buffer = bytearray(block_bytes)
+    with path.open("rb", buffering=0) as stream:
+        while True:
+            stream.seek(offset)
+            have = stream.readinto(buffer)
+            end = have if have < len(buffer) else buffer.rfind(b"\n") + 1
+            if not have:
+                return
+            if not end:
+                buffer = bytearray(longer(len(buffer), make.name, offset))
+                continue
+            count = count_lines(buffer, end)
+            if count:
+                yield make.span(offset, end, count)
+            offset += end
 
 
 def _cut_lines(window: Window, make: _Maker) -> Iterator[Span]:
@@ -123,18 +145,17 @@ def _cut_lines(window: Window, make: _Maker) -> Iterator[Span]:
         if not end:
             window.grow()
             continue
-        block = window.data[:end]
-        count = count_lines(block)
+        count = count_lines(window.data, end)
         if count:
-            yield make.span(window.offset, block, count)
+            yield make.span(window.offset, window.data[:end], count)
         window.drop(end)
 
 
-def count_lines(block: bytes) -> int:
-    """Count the lines of a block that are not blank."""
-    if BLANK_LINE.search(block) or block[:1].isspace():
-        return sum(1 for line in block.split(b"\n") if line.strip())
-    return block.count(b"\n") + (not block.endswith(b"\n") and bool(block))
+def count_lines(data: bytes | bytearray, end: int) -> int:
+    """Count the lines of the first `end` bytes that are not blank."""
+    if BLANK_LINE.search(data, 0, end) or data[:1].isspace():
+        return sum(1 for line in data[:end].split(b"\n") if line.strip())
+    return data.count(b"\n", 0, end) + (end > 0 and data[end - 1] != ord("\n"))
 
 
 def _cut_table(window: Window, make: _Maker, reading: Reading) -> Iterator[Span]:

@@ -128,7 +128,8 @@ def raw_texts(span: Span) -> list[str]:
     """Return the raw text of each record: what rejects keep; JSON where the raw form is no text."""
     if span.shape == "array":
         raws = msgspec.json.decode(b"[%b]" % span.read(), type=list[msgspec.Raw])
-        return [bytes(raw).decode() for raw in raws[: span.take]]
+        # Fields that no formatter reads may hold what is no text.
+        return [bytes(raw).decode(errors="backslashreplace") for raw in raws[: span.take]]
     if span.shape == "lines":
         lines = (line for line in span.read().split(b"\n") if line.strip())
         return [line.decode(errors="backslashreplace") for line in lines][: span.take]

@@ -119,6 +119,8 @@ def _value_at(text: str, position: int) -> Scanned:
         return Scanned(position, position, None, detail, is_unfinished)
     except RecursionError:
         return Scanned(position, position, error="nested too deep")
+    except ValueError as error:  # A number of more digits than Python reads.
+        return Scanned(position, position, error=str(error))
     return Scanned(position, end, value)
 
 

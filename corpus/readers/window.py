@@ -41,14 +41,23 @@ class Window:
         Raises:
             RawDataError: it is longer than any record can be.
         """
-        if len(self.data) > MAX_RECORD_BYTES:
-            raise RawDataError(
-                f"{self.name}: expected records of at most {MAX_RECORD_BYTES} bytes, got a longer"
-                f" one at byte {self.offset}. Split it, or declare the file's `container`."
-            )
-        self.fill(2 * max(len(self.data), self.block_bytes))
+        self.fill(longer(max(len(self.data), self.block_bytes), self.name, self.offset))
 
     def drop(self, count: int) -> None:
         """Let the first bytes go."""
         self.data = self.data[count:]
         self.offset += count
+
+
+def longer(size: int, name: str, offset: int) -> int:
+    """Return twice a size, for a record that did not fit.
+
+    Raises:
+        RawDataError: the record is longer than any can be.
+    """
+    if size > MAX_RECORD_BYTES:
+        raise RawDataError(
+            f"{name}: expected records of at most {MAX_RECORD_BYTES} bytes, got a longer"
+            f" one at byte {offset}. Split it, or declare the file's `container`."
+        )
+    return 2 * size

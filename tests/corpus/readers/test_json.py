@@ -144,7 +144,7 @@ def test_a_byte_order_mark_tells_utf_16(read: Read) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=80).map(lambda data: data.replace(b"a", b"\n")))
 def test_counted_lines_are_the_lines_that_are_not_blank(block: bytes) -> None:
-    assert count_lines(block) == sum(1 for line in block.split(b"\n") if line.strip())
+    assert count_lines(block, len(block)) == sum(1 for line in block.split(b"\n") if line.strip())
 
 
 GOOD = [{"instruction": f"Ask {n}.", "output": f"Say {n}."} for n in range(12)]
@@ -261,6 +261,15 @@ def test_nesting_without_end_is_broken_and_no_crash(read: Read, depth: int) -> N
     deep = b'{"a": ' + b"[" * depth + b"]" * depth + b"}"
     records = read(b'{"a": 1}\n' + deep + b'\n{"a": 2}\n', "raw.jsonl")
     assert [isinstance(one, Broken) for one in records] == [False, True, False]
+
+
+@pytest.mark.parametrize("layout", ["[%s, {%s}, %s]", "%s\n{%s}\n%s\n", '%s\n{"a":\n1}\n{%s}\n%s'])
+def test_a_number_of_too_many_digits_is_broken_and_no_crash(read: Read, layout: str) -> None:
+    data = layout % ('{"a": 0}', '"a": ' + "7" * 5000, '{"a": 2}')
+    records = read(data.encode())
+    broken = [n for n, one in enumerate(records) if isinstance(one, Broken)]
+    assert [one for one in records if not isinstance(one, Broken)][-1] == {"a": 2}
+    assert broken == [len(records) - 2]
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b" [ ] ", b"\xef\xbb\xbf", b"\n\n", b"[\n]\n"])
