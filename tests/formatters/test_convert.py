@@ -26,14 +26,6 @@ def lines_of(records: list[Any], first: int = 0, file: str = "raw.jsonl") -> Spa
     return Span(file, "lines", first, len(records), len(data), data=data)
 
 
-def test_a_reject_beside_a_field_that_is_no_text_keeps_its_raw_form(tmp_path: Path) -> None:
-    data = b'{"q": "Ask", "a": "", "note": "\xff"},{"q": "Ask", "a": "Say"}'
-    span = Span("raw.json", "array", 0, 2, len(data), data=data)
-    shard, rows = shard_of(tmp_path, [span])
-    assert [row["output"] for row in rows] == ["Say"]
-    assert [one.raw for one in shard.rejects] == [r'{"q": "Ask", "a": "", "note": "\xff"}']
-
-
 def shard_of(
     folder: Path, spans: list[Span], formatting: tuple[Any, ...] | None = None
 ) -> tuple[Shard, list[dict[str, Any]]]:
@@ -47,6 +39,14 @@ def shard_of(
     assert table.schema == RECORD
     table.validate(full=True)
     return shard, table.to_pylist()
+
+
+def test_a_reject_beside_a_field_that_is_no_text_keeps_its_raw_form(tmp_path: Path) -> None:
+    data = b'{"q": "Ask", "a": "", "note": "\xff"},{"q": "Ask", "a": "Say"}'
+    span = Span("raw.json", "array", 0, 2, len(data), data=data)
+    shard, rows = shard_of(tmp_path, [span])
+    assert [row["output"] for row in rows] == ["Say"]
+    assert [one.raw for one in shard.rejects] == [r'{"q": "Ask", "a": "", "note": "\xff"}']
 
 
 def test_a_row_is_clean_identified_and_knows_its_origin(tmp_path: Path) -> None:

@@ -263,13 +263,11 @@ def test_nesting_without_end_is_broken_and_no_crash(read: Read, depth: int) -> N
     assert [isinstance(one, Broken) for one in records] == [False, True, False]
 
 
-@pytest.mark.parametrize("layout", ["[%s, {%s}, %s]", "%s\n{%s}\n%s\n", '%s\n{"a":\n1}\n{%s}\n%s'])
+@pytest.mark.parametrize("layout", ["[%s, %s, %s]", "%s\n%s\n%s\n"])
 def test_a_number_of_too_many_digits_is_broken_and_no_crash(read: Read, layout: str) -> None:
-    data = layout % ('{"a": 0}', '"a": ' + "7" * 5000, '{"a": 2}')
-    records = read(data.encode())
-    broken = [n for n, one in enumerate(records) if isinstance(one, Broken)]
-    assert [one for one in records if not isinstance(one, Broken)][-1] == {"a": 2}
-    assert broken == [len(records) - 2]
+    long = '{"a": ' + "7" * 5000 + "}"
+    records = read((layout % ('{"a": 0}', long, '{"a": 2}')).encode())
+    assert [isinstance(one, Broken) for one in records] == [False, True, False]
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b" [ ] ", b"\xef\xbb\xbf", b"\n\n", b"[\n]\n"])
