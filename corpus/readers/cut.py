@@ -120,7 +120,8 @@ class _Maker:
 def _cut_plain_lines(path: Path, offset: int, block_bytes: int, make: _Maker) -> Iterator[Span]:
     """Cut a plain file of lines through one buffer: no byte is copied twice."""
     buffer = bytearray(block_bytes)
-    with path.open("rb", buffering=0) as stream:
+    # Not unbuffered: a raw read may give less than is there, and a block would end in a record.
+    with path.open("rb") as stream:
         while True:
             stream.seek(offset)
             have = stream.readinto(buffer)
@@ -134,6 +135,8 @@ def _cut_plain_lines(path: Path, offset: int, block_bytes: int, make: _Maker) ->
             if count:
                 yield make.span(offset, end, count)
             offset += end
+            if len(buffer) > block_bytes:
+                buffer = bytearray(block_bytes)  # One long record makes no other block long.
 
 
 def _cut_lines(window: Window, make: _Maker) -> Iterator[Span]:

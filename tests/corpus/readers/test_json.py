@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.readers.cut import count_lines
+from corpus.readers.cut import count_lines, cut
 from corpus.readers.scan import Broken
+from corpus.readers.source import sources_in
 
 Read = Callable[..., list[Any]]
 
@@ -268,6 +270,15 @@ def test_a_number_of_too_many_digits_is_broken_and_no_crash(read: Read, layout: 
     long = '{"a": ' + "7" * 5000 + "}"
     records = read((layout % ('{"a": 0}', long, '{"a": 2}')).encode())
     assert [isinstance(one, Broken) for one in records] == [False, True, False]
+
+
+def test_a_long_line_makes_no_later_block_long(tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(b'{"a": "%s"}\n' % (b"x" * 5000) + b'{"a": 1}\n' * 200)
+    (source,) = sources_in(path, path.name)
+    spans = list(cut(source, {}, block_bytes=100))
+    assert max(span.length for span in spans[1:]) <= 100
+    assert sum(span.count for span in spans) == 201
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b" [ ] ", b"\xef\xbb\xbf", b"\n\n", b"[\n]\n"])
