@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +31,12 @@ def find_garbage(home: Home) -> list[Garbage]:
 
 
 def remove(garbage: Sequence[Garbage]) -> None:
-    """Remove what was found."""
+    """Remove what was found, but for what somebody has begun to write again since."""
     for one in garbage:
         if one.path.is_dir():
-            shutil.rmtree(one.path)
+            # Its next owner may remove it at the same time.
+            with suppress(FileNotFoundError):
+                shutil.rmtree(one.path)
         else:
             one.path.unlink(missing_ok=True)
 
@@ -51,10 +55,15 @@ def _has_owner(home: Home, path: Path) -> bool:
     """Tell whether somebody holds a lock of the thing that this is a part of.
 
     Locks are named by the kind of thing, in the singular, and its name: `store-alpaca`,
-    `mixture-small`, `annotation-alpaca-...`.
+    `mixture-small`, `annotation-alpaca-...`, `run-first`, `token-...`.
     """
     kind, *rest = path.relative_to(home.path).parts
-    locks = home.locks.glob(f"{kind.removesuffix('s')}-{rest[0]}*.lock") if rest else ()
+    if not rest:
+        return False
+    # A token store lies right in its kind's folder: under its own name, as yet unfinished.
+    name = rest[0].removeprefix(UNFINISHED)
+    name = name.rpartition("-")[0] if name != rest[0] else name
+    locks = home.locks.glob(f"{kind.removesuffix('s')}-{glob.escape(name)}*.lock")
     return any(is_locked(home.locks, lock.stem) for lock in locks)
 
 
@@ -68,6 +77,8 @@ def _unnamed_builds(home: Home) -> Iterator[Garbage]:
         pointer = folder / CURRENT
         current = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
         builds = sorted(store.versions(folder.name), key=lambda one: one.fingerprint != current)
+        if not builds or builds[0].fingerprint != current:
+            continue  # With a pointer into nothing, none can be told to be an older one.
         kept: set[str] = set()
         for build in builds:
             is_named = (folder.name, build.rows_digest) in named

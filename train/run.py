@@ -128,7 +128,7 @@ def run_training(
     mixture = mixture if mixture is not None else open_mixture(config.mixture, home)
     name = config.name or default_name(config, mixture)
     config = config.model_copy(update={"name": name})
-    with sole_writer(home.locks, f"run {name}", wait=False), cpu_threads(config.threads):
+    with sole_writer(home.locks, f"run-{name}", wait=False), cpu_threads(config.threads):
         return _run(config, home, mixture, on_progress)
 
 

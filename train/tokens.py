@@ -112,7 +112,7 @@ def token_store(home: Home, rows: Rows, rows_digest: str, rendering: Rendering) 
     key = rendering.key(rows_digest)
     path = home.tokens / key
     if not path.is_dir():
-        with sole_writer(home.locks, f"tokens-{key}"):
+        with sole_writer(home.locks, f"token-{key}"):
             if not path.is_dir():
                 _write(path, rows, rendering)
     return open_store(path)

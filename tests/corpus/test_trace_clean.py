@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,9 @@ def unfinished(folder: Path) -> Path:
         ("store/wool", "store-wool"),
         ("mixtures/small", "mixture-small"),
         ("annotations/wool/00ff", "annotation-wool-00ff-keys"),
+        ("runs/first", "run-first"),
+        ("runs/[first]", "run-[first]"),
+        ("tokens", "token-abcdef"),
     ],
 )
 def test_leftovers_without_an_owner_go(home: Home, place: str, lock: str) -> None:
@@ -93,6 +97,22 @@ def test_of_two_builds_of_the_same_named_rows_one_stays(home: Home, make_build: 
     other, current = make_build("wool", ROWS, limit=20), make_build("wool", ROWS)
     assert other.rows_digest == current.rows_digest
     assert [one.path for one in find_garbage(home)] == [other.path]
+
+
+@pytest.mark.parametrize("pointer", ["gone\n", None])
+def test_without_a_current_build_none_is_an_older_one(
+    home: Home, make_build: MakeBuild, pointer: str | None
+) -> None:
+    current = make_build("wool", ROWS).path.with_name("current")
+    current.write_text(pointer) if pointer else current.unlink()
+    assert find_garbage(home) == []
+
+
+def test_what_its_next_owner_has_removed_is_no_error(home: Home) -> None:
+    left = unfinished(home.path / "store" / "wool")
+    garbage = find_garbage(home)
+    shutil.rmtree(left)
+    remove(garbage)
 
 
 def test_a_lock_that_cannot_be_read_stops_the_cleaning(home: Home, make_build: MakeBuild) -> None:

@@ -184,8 +184,8 @@ def test_a_run_is_not_resumed_as_another(
 
 def test_a_run_has_one_writer(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
     with (
-        sole_writer(home.locks, "run r"),
-        pytest.raises(BusyError, match="run r is being written by process"),
+        sole_writer(home.locks, "run-r"),
+        pytest.raises(BusyError, match="run-r is being written by process"),
     ):
         run_training(a_run(), home, mixture=table)
 
