@@ -220,8 +220,9 @@ class Store:
         Raises:
             StoreError: no stored version has them.
         """
-        if self.has(id) and self.current(id).rows_digest == rows_digest:
-            return self.current(id)
+        with suppress(StoreError):  # None is current, or it is damaged: an older one may do.
+            if (current := self.current(id)).rows_digest == rows_digest:
+                return current
         for build in self.versions(id):
             if build.rows_digest == rows_digest:
                 return build

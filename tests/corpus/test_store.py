@@ -61,6 +61,12 @@ def test_a_pointer_into_nothing_is_one_line(home: Home, make_build: MakeBuild) -
         Store(home).current("wool")
 
 
+def test_rows_are_found_beside_a_pointer_into_nothing(home: Home, make_build: MakeBuild) -> None:
+    build = make_build("wool", ROWS)
+    (Store(home).folder("wool") / "current").write_text("gone\n")
+    assert Store(home).with_rows("wool", build.rows_digest) == build
+
+
 def test_a_manifest_survives_its_own_text(make_build: MakeBuild) -> None:
     build = make_build("wool", ROWS, subsets={"a": (0, 12), "b": (12, 20)}, limit=20)
     assert build.manifest.to_json() == (build.path / "manifest.json").read_text()
