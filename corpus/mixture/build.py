@@ -25,6 +25,7 @@ from corpus.mixture.lock import (
     Index,
     digest_of,
     lock_text,
+    read_index,
     read_lock,
     write_index,
 )
@@ -92,6 +93,9 @@ def write_mixture(
     folder = home.mixtures / plan.recipe.name
     with sole_writer(home.locks, f"mixture-{plan.recipe.name}", say=say):
         _remove_unfinished(folder)
+        if (folder / digest).exists() and not _is_whole(folder / digest, digest):
+            say(f"{plan.recipe.name}: writing again what is damaged: {folder / digest}")
+            shutil.rmtree(folder / digest)
         with new_folder(folder / digest) as temporary:
             write_index(temporary / INDEX, index)
             write_index(temporary / HOLDOUT, holdout)
@@ -103,6 +107,15 @@ def write_mixture(
 def _remove_unfinished(folder: Path) -> None:
     for path in folder.glob(f"{UNFINISHED}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_whole(folder: Path, digest: str) -> bool:
+    """Tell whether the files of a mixture are there and are those of its digest."""
+    try:
+        indexes = [read_index(folder / name) for name in (INDEX, HOLDOUT)]
+        return digest_of(read_lock(folder / LOCK), indexes) == digest
+    except StoreError:
+        return False
 
 
 def _indexes(plan: Plan) -> tuple[Index, Index]:

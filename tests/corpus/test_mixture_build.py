@@ -130,6 +130,23 @@ def test_current_is_the_last_one_built(mixture: Mixture, home, catalog) -> None:
     assert Mixture.open(mixture.path, home).digest == mixture.digest
 
 
+@pytest.mark.parametrize("name", ["mixture.lock", "index.arrow", "holdout.arrow"])
+@pytest.mark.parametrize("harm", ["gone", "cut", "changed"])
+def test_a_damaged_mixture_is_written_again(
+    mixture: Mixture, home, catalog, name: str, harm: str
+) -> None:
+    path = mixture.path / name
+    whole, said = path.read_bytes(), []
+    place = whole.rindex(b"3" if name == "mixture.lock" else bytes(4)) - 1
+    path.unlink()
+    if harm != "gone":
+        path.write_bytes(whole[:place] + (b"" if harm == "cut" else b"9" + whole[place + 1 :]))
+    again = build_mixture(check_recipe(RECIPE), home, catalog, say=said.append)
+    again.verify()
+    assert path.read_bytes() == whole
+    assert said == [f"small: writing again what is damaged: {mixture.path}"]
+
+
 def test_what_a_killed_build_left_is_removed(mixture: Mixture, home, catalog) -> None:
     left = mixture.path.with_name(".unfinished-x")
     left.mkdir()
