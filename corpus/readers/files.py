@@ -86,7 +86,7 @@ def given_inputs(entry: Entry, paths: Sequence[Path]) -> Inputs:
             if file is None and entry.subsets:
                 raise _untold(entry, source.name)
             inputs.read.append(_input(entry, file, source))
-    return inputs
+    return _in_order(entry, inputs)
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -104,8 +104,11 @@ def _arranged(entry: Entry, files: Sequence[tuple[RawFile, Path]]) -> Inputs:
         if not path.is_file():
             raise RawDataError(f"{entry.where}: {entry.id}: expected a file {path}, got none.")
         for source in sources_in(path, str(file.path)):
-            inputs.read.append(_input(entry, file, source))
-    return inputs
+            if source.is_stray:
+                inputs.ignored.append(source.name)
+            else:
+                inputs.read.append(_input(entry, file, source))
+    return _in_order(entry, inputs)
 
 
 def _chosen(entry: Entry, folder: Path, sources: Sequence[RawSource]) -> Inputs:
@@ -123,9 +126,8 @@ def _chosen(entry: Entry, folder: Path, sources: Sequence[RawSource]) -> Inputs:
         taken = {one.source.name for one in inputs.read}
         if taken and entry.subsets:
             raise _untold(entry, f"{folder}: {min(taken)}")
-    inputs.read.sort(key=lambda one: _subset_order(entry, one.subset))
     inputs.ignored = [source.name for source in sources if source.name not in taken]
-    return inputs
+    return _in_order(entry, inputs)
 
 
 def _untold(entry: Entry, where: str) -> RawDataError:
@@ -140,10 +142,11 @@ def _fits(file: RawFile, name: str) -> bool:
     return file.fits(name) or file.fits(name.partition("!/")[0])
 
 
-def _subset_order(entry: Entry, subset: str | None) -> int:
-    """Rows of a subset are contiguous, subsets in the order of the catalog."""
-    names = [one.id for one in entry.subsets]
-    return names.index(subset) if subset in names else -1
+def _in_order(entry: Entry, inputs: Inputs) -> Inputs:
+    """Put inputs in the catalog's order of subsets, so that each one's rows are contiguous."""
+    ranks = {one.id: rank for rank, one in enumerate(entry.subsets)}
+    inputs.read.sort(key=lambda one: ranks.get(one.subset or "", -1))
+    return inputs
 
 
 def _input(entry: Entry, file: RawFile | None, source: RawSource) -> Input:

@@ -72,6 +72,18 @@ def test_subsets_stay_together_in_the_order_of_the_catalog(tmp_path: Path) -> No
     files = [{"match": "1.json", "subset": "b"}, {"match": "2.json", "subset": "a"}]
     entry = entry_of([*files, {"match": "3.json", "subset": "b"}], ["a", "b"])
     assert names_of(find_inputs(entry, tmp_path)) == ["2.json", "1.json", "3.json"]
+    given = [tmp_path / f"{number}.json" for number in (3, 2, 1)]
+    assert names_of(given_inputs(entry, given)) == ["2.json", "3.json", "1.json"]
+
+
+def test_subsets_of_local_files_stay_together_too(tmp_path: Path) -> None:
+    put(tmp_path, "1.json", "2.json", "3.json")
+    files = [
+        {"match": f"{number}.json", "path": f"{number}.json", "subset": subset}
+        for number, subset in ((1, "b"), (2, "a"), (3, "b"))
+    ]
+    entry = entry_of(files, ["a", "b"], folder=tmp_path)
+    assert names_of(find_inputs(entry, None)) == ["2.json", "1.json", "3.json"]
 
 
 def test_stray_members_of_archives_are_never_read(tmp_path: Path) -> None:
@@ -81,6 +93,16 @@ def test_stray_members_of_archives_are_never_read(tmp_path: Path) -> None:
     inputs = find_inputs(entry_of([{"match": "a.json"}]), tmp_path)
     assert names_of(inputs) == ["raw.zip!/a.json"]
     assert inputs.ignored == ["raw.zip!/../a.json", "raw.zip!/__MACOSX/._a.json", "raw.zip!/b.json"]
+
+
+def test_stray_members_of_local_archives_are_never_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "raw.zip", "w") as archive:
+        for name in ("a.json", "__MACOSX/._a.json"):
+            archive.writestr(name, '{"a": 1}')
+    entry = entry_of([{"match": "raw.zip", "path": "raw.zip"}], folder=tmp_path)
+    inputs = find_inputs(entry, None)
+    assert names_of(inputs) == ["raw.zip!/a.json"]
+    assert inputs.ignored == ["raw.zip!/__MACOSX/._a.json"]
 
 
 def test_an_archive_that_is_named_itself_gives_all_its_members(tmp_path: Path) -> None:
