@@ -131,8 +131,14 @@ def _write(path: Path, build: Build, kind: Annotation, engine: Engine, advance: 
 
 
 def _open(path: Path, build: Build, kind: Annotation) -> pa.Table:
-    with pa.memory_map(str(path)) as mapped:
-        table = pa.ipc.open_file(mapped).read_all()
+    try:
+        with pa.memory_map(str(path)) as mapped:
+            table = pa.ipc.open_file(mapped).read_all()
+    except pa.ArrowException as error:
+        raise StoreError(
+            f"{path}: expected the annotation {kind.name}, got: {error}. Remove the file; it is"
+            " made again when needed."
+        ) from error
     if table.num_rows != build.rows or not table.schema.equals(kind.schema):
         raise StoreError(
             f"{path}: expected {build.rows} rows of {', '.join(kind.schema.names)}, got"

@@ -77,3 +77,12 @@ def test_a_file_that_does_not_fit_the_build_is_refused(home: Home, make_build) -
     path.write_bytes(annotation_path(home, other, keys.keys()).read_bytes())
     with pytest.raises(StoreError, match="expected 20 rows of prompt_key, row_key, got 5"):
         annotation(home, build, "keys")
+
+
+@pytest.mark.parametrize("content", [b"", b"ARROW1", b"nothing of ours"])
+def test_a_damaged_file_is_told_in_one_line(home: Home, make_build, content: bytes) -> None:
+    build = make_build("alpaca", ROWS)
+    annotation(home, build, "keys")
+    annotation_path(home, build, keys.keys()).write_bytes(content)
+    with pytest.raises(StoreError, match=r"keys-1\.arrow: expected the annotation keys, got"):
+        annotation(home, build, "keys")
