@@ -90,8 +90,11 @@ class Engine(AbstractContextManager["Engine"]):
                         waiting.append((item, pool.submit(_call, function, item, arguments)))
                 if not waiting:
                     return
-                item, future = waiting.popleft()
-                yield item, future.result()
+                # It stays among those to be waited for until it is done, whatever interrupts.
+                item, future = waiting[0]
+                result = future.result()
+                waiting.popleft()
+                yield item, result
         except BrokenProcessPool as error:
             self._close()
             raise StoreError(
