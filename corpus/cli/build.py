@@ -47,7 +47,7 @@ def build(
             f"build takes one expression, got also {str(files[0])!r}. Join ids by '|', in quotes;"
             " name raw files by --from."
         )
-    entries = _entries(session, expr)
+    entries = session.catalog().select_entries(expr)
     request = _request(session, raw, (*from_, *(files or [])), limit, wait=not no_wait)
     if request.given and len(entries) != 1:
         raise CatalogError(f"--from belongs to one id, got {len(entries)} from {expr!r}.")
@@ -70,12 +70,6 @@ def _request(
         if not root.is_dir():
             raise RawDataError(f"{root}: expected a folder of raw files, got none.")
     return BuildRequest(tuple(raw) or (session.home.raw,), given, limit, wait=wait)
-
-
-def _entries(session: Session, expr: str) -> list[Entry]:
-    """Return the entries of an expression, each once, in catalog order."""
-    found = {one.entry.id: one.entry for one in session.catalog().select(expr)}
-    return list(found.values())
 
 
 def _build_all(
