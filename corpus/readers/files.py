@@ -48,18 +48,20 @@ def raw_folder(entry: Entry, roots: Iterable[Path]) -> Path | None:
 
 
 def find_inputs(entry: Entry, folder: Path | None) -> Inputs:
-    """Return the inputs of an entry from its raw folder and its local `path` files.
+    """Return the inputs of an entry from its raw folder, or its local `path` files.
+
+    The raw folder of an id may hold the files of an entry that this one replaces: a file that
+    the entry names by its path comes before what only happens to lie there.
 
     Raises:
         RawDataError: a local file is missing, or an archive is damaged.
     """
     local = [one for one in entry.files if one.path is not None]
-    if folder is None and local:
+    found = walk(folder) if folder is not None else ()
+    sources = [source for path, name in found for source in sources_in(path, name)]
+    if local and not any(_fits(file, one.name) for file in entry.files for one in sources):
         return _arranged(entry, [(one, entry.folder / str(one.path)) for one in local])
-    if folder is None:
-        return Inputs()
-    sources = [source for path, name in walk(folder) for source in sources_in(path, name)]
-    return _chosen(entry, folder, sources)
+    return Inputs() if folder is None else _chosen(entry, folder, sources)
 
 
 def given_inputs(entry: Entry, paths: Sequence[Path]) -> Inputs:

@@ -140,6 +140,15 @@ def test_a_local_file_that_is_gone_is_named_with_its_entry(tmp_path: Path) -> No
     assert names_of(find_inputs(entry, None)) == ["rows/x.json"]
 
 
+def test_a_local_file_comes_before_what_lies_in_the_raw_folder(tmp_path: Path) -> None:
+    put(tmp_path, "mine.json", "raw/other.json")
+    entry = entry_of([{"match": "mine.json", "path": "mine.json"}], folder=tmp_path)
+    inputs = find_inputs(entry, tmp_path / "raw")
+    assert (names_of(inputs), inputs.fallback) == (["mine.json"], False)
+    put(tmp_path, "raw/deep/mine.json")
+    assert names_of(find_inputs(entry, tmp_path / "raw")) == ["deep/mine.json"]
+
+
 def test_the_raw_folder_may_have_an_alias(tmp_path: Path) -> None:
     (tmp_path / "two" / "sheep").mkdir(parents=True)
     entry = entry_of([], raw_folders=("sheep",))
