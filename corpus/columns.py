@@ -7,13 +7,15 @@ lookup for each call; here a request costs one vectorised search and one slice f
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from corpus.errors import StoreError
 from corpus.schema import RECORD
 
 Getter = Callable[[int], Any]
@@ -22,6 +24,22 @@ Getter = Callable[[int], Any]
 Texts = tuple[mmap.mmap, "memoryview[int]", int, int]
 """A text column of a batch: its file, the file as 32-bit numbers, and where in them the offsets
 (counted in numbers) and the texts (in bytes) begin."""
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say of a file of a build that Arrow cannot read which one it is, in one line.
+
+    Raises:
+        StoreError: the file is absent or damaged.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"{path}: expected stored rows, got: {str(error).partition('. Detail')[0]}. Build them"
+            f" again: woolgather build {path.parent.parent.name}"
+        ) from error
 
 
 class RowReader:
@@ -91,18 +109,26 @@ class RowReader:
         if self._batches or not self._rows:
             return
         files = [_File(path) for path in self._paths]
-        self._batches = [(batch, file) for file in files for batch in file.batches]
-        counts = [batch.num_rows for batch, _ in self._batches]
-        self._starts = np.concatenate(([0], np.cumsum(counts)))
+        batches = [(batch, file) for file in files for batch in file.batches]
+        starts = np.concatenate(([0], np.cumsum([batch.num_rows for batch, _ in batches])))
+        if starts[-1] != self._rows:
+            # A stream that was cut between two batches reads without an error.
+            folder = self._paths[0].parent
+            raise StoreError(
+                f"{folder}: expected {self._rows} stored rows, got {starts[-1]}."
+                f" Build them again: woolgather build {folder.parent.name}"
+            )
+        self._batches, self._starts = batches, starts
 
 
 class _File:
     """A shard, mapped twice: by Arrow for its structure, by Python for the quickest slices."""
 
     def __init__(self, path: Path) -> None:
-        with pa.memory_map(str(path)) as mapped:
-            whole = mapped.read_buffer()
-        self.batches: list[pa.RecordBatch] = pa.ipc.open_stream(whole).read_all().to_batches()
+        with readable(path):
+            with pa.memory_map(str(path)) as mapped:
+                whole = mapped.read_buffer()
+            self.batches: list[pa.RecordBatch] = pa.ipc.open_stream(whole).read_all().to_batches()
         self._address = whole.address
         with path.open("rb") as stream:
             self._mapped = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)

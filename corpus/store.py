@@ -18,7 +18,7 @@ import pyarrow as pa
 import xxhash
 
 from corpus.atomic import UNFINISHED, write_text
-from corpus.columns import RowReader
+from corpus.columns import RowReader, readable
 from corpus.errors import StoreError
 from corpus.settings import Home
 
@@ -150,7 +150,8 @@ class Build:
 
     def rejects(self) -> pa.Table:
         """Return the rejected records and dropped parts, memory-mapped."""
-        with pa.memory_map(str(self.path / REJECTS)) as mapped:
+        path = self.path / REJECTS
+        with readable(path), pa.memory_map(str(path)) as mapped:
             return pa.ipc.open_file(mapped).read_all()
 
     def damage(self) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from corpus.atomic import UNFINISHED, sole_writer, sync_folder
+from corpus.columns import readable
 from corpus.engine import Engine
 from corpus.errors import StoreError
 from corpus.registry import Registry
@@ -96,7 +97,7 @@ def annotate_shard(shard: tuple[str, int], folder: Path, name: str) -> list[pa.R
 
 
 def _batches(path: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(str(path)) as mapped, pa.ipc.open_stream(mapped) as stream:
+    with readable(path), pa.memory_map(str(path)) as mapped, pa.ipc.open_stream(mapped) as stream:
         for batch in stream:
             yield batch.select(list(columns))
 

@@ -208,7 +208,8 @@ class Mixture(MixtureRows):
                 " was changed. Make the mixture again: woolgather mix build"
             )
         for build in self._builds:
-            wrong += build.damage()
+            again = f"Build it again: woolgather build {build.id}"
+            wrong += [f"{line}. {again}" for line in build.damage()]
         if wrong:
             raise StoreError("\n".join(wrong))
 

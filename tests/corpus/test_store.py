@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from corpus.annotate import annotation
 from corpus.errors import StoreError
 from corpus.settings import Home
 from corpus.store import Build, Store, open_build
@@ -73,3 +75,35 @@ def test_a_manifest_survives_its_own_text(make_build: MakeBuild) -> None:
     assert build.subsets == {"a": (0, 12), "b": (12, 20)}
     facts: dict[str, Any] = json.loads((build.path / "manifest.json").read_text())
     assert facts["limit"] == 20
+
+
+@pytest.mark.parametrize("size", [None, 0, 300, -200])
+@pytest.mark.parametrize("name", ["data-00001.arrow", "rejects.arrow"])
+def test_a_damaged_file_is_one_line(
+    home: Home, make_build: MakeBuild, name: str, size: int | None
+) -> None:
+    build = make_build("wool", ROWS)
+    whole = (build.path / name).read_bytes()
+    (build.path / name).unlink()
+    if size is not None:
+        (build.path / name).write_bytes(whole[:size])
+    readers: list[Callable[[], Any]] = [build.rejects]
+    if name != "rejects.arrow":
+        readers = [build.reader().table, lambda: annotation(home, build, "keys")]
+    for read in readers:
+        with pytest.raises(
+            StoreError, match=f"{name}: expected stored rows, got.*build wool$"
+        ) as e:
+            read()
+        assert "\n" not in str(e.value)
+
+
+def test_a_shard_that_was_cut_between_batches_is_one_line(make_build: MakeBuild) -> None:
+    build = make_build("wool", ROWS)
+    path = build.path / "data-00001.arrow"
+    with pa.ipc.open_stream(path.read_bytes()) as stream:
+        batch = stream.read_next_batch()
+    with pa.ipc.new_stream(str(path), batch.schema) as writer:
+        writer.write_batch(batch)
+    with pytest.raises(StoreError, match=r"expected 20 stored rows, got 16\. .*build wool$"):
+        build.reader().take([19], ["output"])
