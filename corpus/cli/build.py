@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from corpus.cli.session import Session
+from corpus.cli.text import printable
 from corpus.errors import CatalogError, RawDataError, StoreError, WoolgatherError
 
 if TYPE_CHECKING:
@@ -206,9 +207,9 @@ def rejects(
 
 def _reject_line(row: dict[str, Any]) -> str:
     what = "part dropped" if row["is_part"] else "rejected"
-    raw = " ".join(row["raw"].split())
     detail = f" ({row['detail']})" if row["detail"] else ""
-    return f"{row['file']}:{row['record']}: {what}: {row['reason']}{detail}: {raw[:120]}"
+    raw = " ".join(row["raw"].split())[:120]
+    return printable(f"{row['file']}:{row['record']}: {what}: {row['reason']}{detail}: {raw}")
 
 
 def trace(

@@ -81,10 +81,14 @@ def _one_line(value: Any) -> str:
     if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
         value = ", ".join(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    # Control characters of untrusted rows must not reach the terminal.
-    text = "".join(_visible(one) for one in text)
+    text = printable(text)
     left_out = len(text) - MAX_WIDTH
     return text if left_out <= 0 else f"{text[:MAX_WIDTH]}... ({left_out} more characters)"
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters show: untrusted rows must not steer the terminal."""
+    return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def _visible(character: str) -> str:

@@ -145,6 +145,15 @@ def test_one_failure_does_not_stop_the_others(run: Run, samples: Path, tmp_path:
     assert len(err.splitlines()) == 3
 
 
+def test_rejects_cannot_steer_the_terminal(run: Run, tmp_path: Path) -> None:
+    raw = tmp_path / "alpaca_data.json"
+    raw.write_text('[{"instruction": "a", "output": "b"}, {"output": "\x1b[2J"}]', encoding="utf-8")
+    built(run, "alpaca", "--from", str(raw))
+    out = run("rejects", "alpaca")[1]
+    assert "\x1b" not in out
+    assert r'{"output": "\x1b[2J"}' in out
+
+
 def test_rejects_and_trace_name_the_raw_place(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     records = [{"instruction": "Ask", "output": "Say"}, {"instruction": "Ask", "output": ""}]
