@@ -51,6 +51,12 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed writers left in a folder; its lock must be held."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 @contextmanager
 def sole_writer(
     locks: Path, name: str, *, wait: bool = True, say: Callable[[str], None] | None = None

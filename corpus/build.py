@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from corpus.atomic import UNFINISHED, new_folder, sole_writer
+from corpus.atomic import new_folder, remove_unfinished, sole_writer
 from corpus.catalog import Entry
 from corpus.engine import Engine, load
 from corpus.errors import RawDataError, StoreError
@@ -171,14 +171,6 @@ def preview(entry: Entry, inputs: Inputs, count: int) -> list[tuple[Any, list[di
             return pairs[:count]
         except CountMismatch as mismatch:
             _distrust(distrusted, mismatch.span)
-
-
-def remove_unfinished(folder: Path) -> int:
-    """Remove what killed builds left in a folder whose lock is held; return how many."""
-    left = list(folder.glob(f"{UNFINISHED}*")) if folder.is_dir() else []
-    for path in left:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return len(left)
 
 
 def _file_infos(inputs: Inputs) -> tuple[FileInfo, ...]:

@@ -203,11 +203,6 @@ class Store:
         """Point `current` at a build."""
         write_text(self.folder(build.id) / CURRENT, build.fingerprint + "\n")
 
-    def find(self, id: str, fingerprint: str) -> Build | None:
-        """Return the build of a fingerprint, None when there is none."""
-        path = self.folder(id) / fingerprint
-        return open_build(path) if (path / MANIFEST).is_file() else None
-
     def versions(self, id: str) -> Iterator[Build]:
         """Yield every finished build of an id; one that is damaged is none."""
         for path in sorted(self.folder(id).glob(f"*/{MANIFEST}")):

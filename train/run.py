@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,9 +18,10 @@ from typing import Any
 import torch
 import transformers
 
-from corpus.atomic import UNFINISHED, sole_writer, write_text
+from corpus.atomic import remove_unfinished, sole_writer, write_text
 from corpus.errors import RecipeError, TrainError
 from corpus.settings import Home
+from train import data
 from train.config import Run
 from train.data import TAGS, Mixed
 from train.loss import probe_isolation
@@ -86,7 +86,7 @@ class Prepared:
 
 def prepare(run: Run, home: Home, mixture: Mixed | None = None) -> Prepared:
     """Open the mixture, render it into the token store, and pack it."""
-    mixture = mixture if mixture is not None else open_mixture(run.mixture, home)
+    mixture = mixture if mixture is not None else data.open_mixture(run.mixture, home)
     with quiet_libraries():
         tokenizer = load_tokenizer(run.tokenizer or run.base_model)
     template = load_template(run.template, tokenizer)
@@ -103,14 +103,6 @@ def _packed(store: TokenStore, run: Run) -> PackedRows:
     return PackedRows(store, plan_packs(store.lengths, run.sequence_length, packing=run.packing))
 
 
-def open_mixture(name: str, home: Home) -> Mixed:
-    """Open a built mixture by its name or folder."""
-    from corpus.mixture import Mixture
-
-    opened: Mixed = Mixture.open(name, home)
-    return opened
-
-
 def run_training(
     config: Run,
     home: Home,
@@ -125,7 +117,7 @@ def run_training(
             adapter does not read back, or the user stopped the run.
         BusyError: another process trains the run now.
     """
-    mixture = mixture if mixture is not None else open_mixture(config.mixture, home)
+    mixture = mixture if mixture is not None else data.open_mixture(config.mixture, home)
     name = config.name or default_name(config, mixture)
     config = config.model_copy(update={"name": name})
     with sole_writer(home.locks, f"run-{name}", wait=False), cpu_threads(config.threads):
@@ -233,8 +225,7 @@ def _open_folder(folder: Path, config: Run, mixture: Mixed) -> RunResult | None:
             " or give this one another --name"
         )
     _same_settings(folder, config, mixture)
-    for half in folder.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(half, ignore_errors=True)
+    remove_unfinished(folder)
     if not done:
         return None
     return RunResult(**json.loads((folder / RESULT).read_text(encoding="utf-8")))

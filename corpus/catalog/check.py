@@ -33,7 +33,6 @@ GENS = ("HG", "SI", "MIX", "COL")
 ROLES = (TRAIN, EVALUATION)
 CONTAINERS = ("json-array", "json", "jsonl", "csv", "tsv", "parquet")
 QUOTINGS = ("csv", "none")
-READER_OPTIONS = ("container", "encoding", "delimiter", "quoting", "header", "columns")
 
 ID = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 LANGUAGE = re.compile(

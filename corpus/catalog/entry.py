@@ -223,12 +223,6 @@ class Selection:
         """Tell whether a recipe must never select these rows."""
         return TRAIN not in self.role
 
-    @property
-    def rows_declared(self) -> int | None:
-        """Return the rows that upstream, else the field's table, declares."""
-        of = self.subset or self.entry
-        return of.rows_upstream if of.rows_upstream is not None else of.rows_table
-
     def tags(self) -> dict[str, str]:
         """Return the tags: lang, task, gen, license."""
         return {"lang": self.lang, "task": self.task, "gen": self.gen, "license": self.license}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from corpus.annotate import ANNOTATIONS
-from corpus.atomic import UNFINISHED, new_folder, sole_writer, write_text
+from corpus.atomic import new_folder, remove_unfinished, sole_writer, write_text
 from corpus.catalog import Catalog
 from corpus.errors import StoreError
 from corpus.mixture.lock import (
@@ -92,7 +92,7 @@ def write_mixture(
     lock |= {"digest": digest, "woolgather": version("woolgather")}
     folder = home.mixtures / plan.recipe.name
     with sole_writer(home.locks, f"mixture-{plan.recipe.name}", say=say):
-        _remove_unfinished(folder)
+        remove_unfinished(folder)
         if (folder / digest).exists() and not _is_whole(folder / digest, digest):
             say(f"{plan.recipe.name}: writing again what is damaged: {folder / digest}")
             shutil.rmtree(folder / digest)
@@ -102,11 +102,6 @@ def write_mixture(
             write_text(temporary / LOCK, lock_text(lock))
         write_text(folder / CURRENT, digest + "\n")
     return Mixture.open(folder / digest, home)
-
-
-def _remove_unfinished(folder: Path) -> None:
-    for path in folder.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _is_whole(folder: Path, digest: str) -> bool:

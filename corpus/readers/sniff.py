@@ -14,8 +14,6 @@ HEAD_BYTES = 64 << 10
 UTF8_BOM = b"\xef\xbb\xbf"
 TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 KNOWN_SUFFIXES = {".json", ".jsonl", ".ndjson", ".parquet", ".zip", ".gz", *TABLE_SUFFIXES}
-OPTIONS = ("container", "encoding", "delimiter", "quoting", "header", "columns")
-"""Reader options that a catalog entry, a subset or a file may set."""
 JSON_SHAPES = {"json-array": "array", "json": "values", "jsonl": "lines"}
 """Shapes of spans by the containers that an entry may declare."""
 

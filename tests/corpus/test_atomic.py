@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from corpus.atomic import UNFINISHED, is_locked, new_folder, sole_writer, write_text
+from corpus.atomic import (
+    UNFINISHED,
+    is_locked,
+    new_folder,
+    remove_unfinished,
+    sole_writer,
+    write_text,
+)
 from corpus.errors import BusyError
 
 
@@ -97,3 +104,12 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
 
 def test_what_nobody_ever_wrote_is_not_locked(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "locks", "store-wool")
+
+
+def test_only_what_is_unfinished_is_removed(tmp_path: Path) -> None:
+    for name in (f"{UNFINISHED}folder", "whole"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+    (tmp_path / f"{UNFINISHED}current-1").write_text("half")
+    remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+    remove_unfinished(tmp_path / "absent")
