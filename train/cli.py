@@ -6,6 +6,7 @@ Each is a thin door to a function of this package; torch is imported when a verb
 from __future__ import annotations
 
 import functools
+import importlib.util
 import inspect
 import json
 import sys
@@ -28,12 +29,17 @@ Verb = Callable[..., None]
 
 def need_train() -> None:
     """Say in one line what is missing when the training extra is not installed."""
-    try:
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-        from peft import PeftModel  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("train", error.name or "torch", "train") from error
+    for package in ("torch", "transformers", "peft", "accelerate"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("train", package, "train")
+
+
+def ready(session: Session, run: Any) -> Any:
+    """Return the run when its mixture opens: so much can be said before torch is imported."""
+    from train import data
+
+    data.open_mixture(run.mixture, session.home)
+    return run
 
 
 def compose(
@@ -85,10 +91,11 @@ def run_options(verb: Verb) -> Verb:
 @run_options
 def plan(ctx: typer.Context, make: Callable[[], Any]) -> None:
     """Count rows, tokens, steps and trainable weights of a run without training"""
+    session: Session = ctx.obj
+    described = ready(session, make())
     from train.check import plan_run
 
-    session: Session = ctx.obj
-    found = plan_run(make(), session.home).to_json()
+    found = plan_run(described, session.home).to_json()
     session.result(found, "\n".join(f"{key:>15}  {value}" for key, value in found.items()))
 
 
@@ -96,10 +103,11 @@ def plan(ctx: typer.Context, make: Callable[[], Any]) -> None:
 @run_options
 def check(ctx: typer.Context, make: Callable[[], Any]) -> None:
     """Show what would be learned, and test masks, prompts, packing and accumulation"""
+    session: Session = ctx.obj
+    described = ready(session, make())
     from train.check import check_run
 
-    session: Session = ctx.obj
-    findings, rows = check_run(make(), session.home)
+    findings, rows = check_run(described, session.home)
     lines = [f"-- {row.source}\n{_mark(row.pieces)}" for row in rows]
     lines += [f"{'ok ' if one.ok else 'BAD'}  {one.check}: {one.note}" for one in findings]
     value = {"findings": [asdict(one) for one in findings], "rows": [asdict(one) for one in rows]}
@@ -127,13 +135,14 @@ def run(
 ) -> None:
     """Train, and save the adapter after reading it back"""
     from train.config import load_run
-    from train.run import run_training
 
     session: Session = ctx.obj
     saved = session.home.runs / (resume or "") / "run.yaml"
     if resume and not saved.is_file():
         raise TrainError(f"run {resume!r} is not in {session.home.runs}. See: woolgather runs")
-    config = load_run(saved, given={"resume": True}) if resume else make()
+    config = ready(session, load_run(saved, given={"resume": True}) if resume else make())
+    from train.run import run_training
+
     with session.progress("training") as advance:
         result = run_training(config, session.home, advance)
     for line in tag_lines(result.tags["eval"] or result.tags["train"]):

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from corpus.settings import Home
+
 COLUMNS = ("id", "instruction", "input", "output", "history", "system")
 """The columns that rendering reads."""
 
@@ -66,3 +68,11 @@ def tag_values(sources: Sequence[Tagged]) -> dict[str, list[str]]:
         tag: [str(getattr(one, "name" if tag == "source" else tag)) for one in sources]
         for tag in TAGS
     }
+
+
+def open_mixture(name: str, home: Home) -> Mixed:
+    """Open a built mixture by its name or folder."""
+    from corpus.mixture import Mixture
+
+    opened: Mixed = Mixture.open(name, home)
+    return opened

@@ -159,7 +159,7 @@ def test_training_never_sees_what_is_for_evaluation_only() -> None:
 
 @pytest.mark.parametrize("text", ["gsm8k/test", "belle_eval", "belle_eval | gsm8k/test"])
 def test_training_on_evaluation_alone_is_refused(text: str) -> None:
-    expected = "expected data to train on, got evaluation only: .* Name it under `decontaminate`"
+    expected = "expected data to train on, got evaluation only: .* Select another subset or dataset"
     with pytest.raises(CatalogError, match=expected):
         matched(text, for_training=True)
 

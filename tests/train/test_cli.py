@@ -34,7 +34,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 @pytest.fixture
 def mixed(table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every mixture name stand for the small table."""
-    monkeypatch.setattr("train.run.open_mixture", lambda name, home: table)
+    monkeypatch.setattr("train.data.open_mixture", lambda name, home: table)
 
 
 @pytest.mark.usefixtures("mixed")
