@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -146,8 +147,17 @@ def _write(path: Path, rows: Rows, rendering: Rendering) -> None:
 
 def _render_all(folder: Path, rows: Rows, rendering: Rendering) -> dict[str, Any]:
     """Render rows block by block into the array files; return the counts."""
-    files: dict[str, IO[Any]] = {name: (folder / f"{name}.bin").open("wb") for name in TYPES}
-    refused = (folder / "refused.jsonl").open("w", encoding="utf-8")
+    with ExitStack() as stack:
+        files: dict[str, IO[Any]] = {
+            name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in TYPES
+        }
+        refused = stack.enter_context((folder / "refused.jsonl").open("w", encoding="utf-8"))
+        return _render_to(files, refused, rows, rendering)
+
+
+def _render_to(
+    files: dict[str, IO[Any]], refused: IO[str], rows: Rows, rendering: Rendering
+) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     files["offsets"].write(np.zeros(1, np.int64).tobytes())
@@ -167,8 +177,6 @@ def _render_all(folder: Path, rows: Rows, rendering: Rendering) -> dict[str, Any
                 continue
             kept.append((row, position, codes[number]))
         _append(files, kept, counts)
-    for file in [*files.values(), refused]:
-        file.close()
     return {
         **{one: counts[one] for one in ("rows", "tokens", "learned_tokens", "cut_rows")},
         "refused": dict(reasons),
