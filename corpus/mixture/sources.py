@@ -179,6 +179,12 @@ def locked_sources(lock: dict[str, Any], home: Home) -> list[Source]:
     for found in lock["sources"]:
         tags = tags_of(found)
         build = store.with_rows(tags.id, tags.rows_digest)
-        bounds = build.subsets[tags.subset] if tags.subset else (0, build.rows)
+        bounds = build.subsets.get(tags.subset) if tags.subset else (0, build.rows)
+        if bounds is None:
+            raise StoreError(
+                f"{tags.name}: expected a subset of the stored rows, got"
+                f" {', '.join(build.subsets) or 'none'}: the catalog has another entry now."
+                f" Restore it and build again: woolgather build {tags.id}"
+            )
         sources.append(Source(tags, build, *bounds))
     return sources

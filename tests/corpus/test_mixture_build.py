@@ -187,6 +187,14 @@ def test_a_lock_is_bound_to_its_rows(mixture: Mixture, home, make_build) -> None
             opening()
 
 
+def test_a_subset_that_is_gone_from_the_same_rows_is_one_line(
+    mixture: Mixture, home, make_build
+) -> None:
+    make_build("gsm8k", rows_of("gsm8k", 30))
+    with pytest.raises(StoreError, match=r"^gsm8k/train: expected a subset .* got none: .*gsm8k$"):
+        rebuild_mixture(mixture.path / "mixture.lock", home)
+
+
 def test_a_changed_lock_is_refused(mixture: Mixture, home) -> None:
     lock = json.loads((mixture.path / "mixture.lock").read_text(encoding="utf-8"))
     lock["recipe"]["seed"] = 9
