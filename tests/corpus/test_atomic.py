@@ -29,6 +29,14 @@ def test_a_text_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> Non
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_text_that_cannot_be_written_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "current"
+    write_text(path, "old\n")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "lone \ud83d")
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("old\n", [path])
+
+
 def test_a_folder_appears_when_its_block_ends(tmp_path: Path) -> None:
     with new_folder(tmp_path / "abc") as temporary:
         assert temporary.name.startswith(f"{UNFINISHED}abc-")
