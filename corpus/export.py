@@ -84,6 +84,9 @@ def export(
         raise
     for temporary, path in waiting:
         temporary.replace(path)
+    if len(parts) == 1:
+        # An earlier export's holdout would pass for this one's.
+        (out / f"holdout{chosen.suffix}").unlink(missing_ok=True)
     sync_folder(out)
     return [Exported(out / f"{name}{chosen.suffix}", len(rows)) for name, rows in parts]
 

@@ -155,9 +155,13 @@ def _summary(report: dict[str, Any]) -> str:
     rows = sum(one["rows"] for one in built)
     rejected = sum(one["rejected"] for one in built)
     datasets = "1 dataset" if len(built) == 1 else f"{len(built)} datasets"
-    parts = [f"wrote {rows} rows of {datasets} ({rejected} records rejected)"]
+    reused = sum(one["reused"] for one in built)
+    verb = "found" if built and reused == len(built) else "wrote"
+    parts = [f"{verb} {rows} rows of {datasets} ({rejected} records rejected)"]
+    if 0 < reused < len(built):
+        parts.append(f"({reused} of them were there already)")
     if built:
-        parts.append(f"to {Path(built[0]['path']).parent.parent}")
+        parts.append(f"{'in' if verb == 'found' else 'to'} {Path(built[0]['path']).parent.parent}")
     for kind in ("skipped", "failed"):
         if report[kind]:
             parts.append(f"; {kind}: {', '.join(one['id'] for one in report[kind])}")

@@ -136,6 +136,14 @@ def test_exporting_again_gives_the_same_bytes(mixture: Mixture, tmp_path: Path) 
         assert first == again
 
 
+def test_an_older_holdout_does_not_stay(home, catalog, mixture: Mixture, tmp_path: Path) -> None:
+    export(mixture, "alpaca", tmp_path)
+    assert (tmp_path / "holdout.alpaca.json").exists()
+    recipe = {"name": "bare", "sources": [{"select": "dolly", "epochs": 1}]}
+    export(build_mixture(check_recipe(recipe), home, catalog), "alpaca", tmp_path)
+    assert not (tmp_path / "holdout.alpaca.json").exists()
+
+
 def test_a_failed_export_leaves_nothing(mixture: Mixture, tmp_path: Path, monkeypatch) -> None:
     kept = tmp_path / "train.alpaca.json"
     kept.write_text("before", encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 from corpus.errors import StoreError
 from corpus.mixture import Mixture, build_mixture, check_recipe
 from corpus.schema import RECORD
+from corpus.settings import Home
 
 COLUMNS = ["id", "instruction", "system", "history", "origin", "source"]
 
@@ -104,6 +105,13 @@ def test_a_dataset_has_the_same_rows(mixture: Mixture) -> None:
     assert dataset.column_names == RECORD.names
     assert dataset[:] == whole
     assert mixture.holdout.dataset()[:]["id"] == mixture.holdout.rows(range(5), ["id"])["id"]
+
+
+def test_mapping_a_dataset_writes_nothing_into_the_store(mixture: Mixture, home: Home) -> None:
+    before = sorted(home.store.rglob("*"))
+    mapped = mixture.dataset().map(lambda row: {"length": len(row["output"])})
+    assert mapped.column_names == [*RECORD.names, "length"]
+    assert sorted(home.store.rglob("*")) == before
 
 
 def test_a_lazy_frame_has_the_same_rows(mixture: Mixture) -> None:
