@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WOOLGATHER = str(Path(sys.executable).with_name("woolgather"))
 SETTINGS = (
     *("--set", "sequence_length=128", "--set", "batch.rows=4", "--set", "save.steps=3"),
-    *("--set", "threads=1", "--set", "method.dropout=0.1", "--steps", "90", "--lr", "0.003"),
+    *("--set", "threads=1", "--set", "method.dropout=0.1", "--steps", "600", "--lr", "0.003"),
 )
 
 
@@ -39,6 +39,19 @@ def outcome(home: Home, name: str) -> tuple[str, list[tuple[int, float]]]:
     return hashlib.sha256(adapter).hexdigest(), losses
 
 
+def wait_for_lines(process: subprocess.Popen[bytes], home: Home, count: int) -> None:
+    """Wait until a run has logged so many further steps, and a moment more."""
+    metrics = home.runs / "killed" / "metrics.jsonl"
+
+    def lines() -> int:
+        return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+
+    before = lines()
+    # A resumed run first cuts back what it logged after its checkpoint.
+    while process.poll() is None and abs(lines() - before) < count:
+        time.sleep(0.01)
+
+
 @pytest.mark.slow
 @pytest.mark.train
 @pytest.mark.timeout(1800)
@@ -54,20 +67,20 @@ def test_twenty_kills_of_a_training_run_change_no_byte(home: Home, samples: Path
     run(*words, "--name", "whole")
 
     chance = random.Random(0)
-    kills = 0
-    while kills < 20 and not (home.runs / "killed" / "result.json").exists():
+    for number in range(20):
         started = (home.runs / "killed" / "run.yaml").exists()
         again = ("train", "run", "--resume", "killed") if started else (*words, "--name", "killed")
         process = subprocess.Popen(
             [WOOLGATHER, *again], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(chance.uniform(5, 12))
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            kills += 1
+        if number % 4 == 3:
+            time.sleep(chance.uniform(0.5, 6))
+        else:
+            wait_for_lines(process, home, chance.randint(1, 30))
+        assert process.poll() is None, "killed before its end, in every round"
+        os.kill(process.pid, signal.SIGKILL)
         process.wait()
     run("train", "run", "--resume", "killed")
-    assert kills >= 3
     assert outcome(home, "killed") == outcome(home, "whole")
 
 

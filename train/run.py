@@ -30,6 +30,7 @@ from train.model import load_base, load_tokenizer, quiet_libraries
 from train.output import save_output
 from train.pack import PackedRows, plan_packs
 from train.render import load_template
+from train.stop import StopWhenAsked, stop_requests
 from train.tokens import Rendering, TokenStore, token_store
 from train.trainer import METRICS, Progress, TagTrainer, checkpoint_step, checkpoints, cut_metrics
 
@@ -197,7 +198,11 @@ def _train(trainer: TagTrainer, folder: Path) -> None:
         if trainer.holdout is not None:
             trainer.evaluate()
     try:
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        with stop_requests() as asked:
+            trainer.add_callback(StopWhenAsked(asked))
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        if trainer.state.global_step < trainer.state.max_steps:
+            raise KeyboardInterrupt
         if trainer.holdout is not None and trainer.evaluated_at != trainer.state.global_step:
             trainer.evaluate()
     except KeyboardInterrupt:

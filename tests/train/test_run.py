@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -210,6 +211,23 @@ def test_an_interrupted_run_says_how_to_go_on(
     message = r"stopped at step 3. Continue from the checkpoint of step 2: .* run --resume r$"
     with pytest.raises(TrainError, match=message):
         run_training(a_run(save={"steps": 2}), home, interrupt, mixture=table)
+
+
+def test_ctrl_c_keeps_what_was_learned(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
+    run = a_run(method={"dropout": 0.2}, log={"steps": 2}, steps=6)
+
+    def press(completed: float, total: float | None = None, note: str = "") -> None:
+        if completed == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainError, match=r"stopped at step [34]. Continue from the checkpoint of"):
+        run_training(run, home, press, mixture=table)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = run_training(run.model_copy(update={"resume": True}), home, mixture=table)
+    whole = run_training(run.model_copy(update={"name": "whole"}), home, mixture=table)
+    assert resumed.losses == whole.losses
+    ours, theirs = weights(resumed), weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_progress_reports_every_step(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
