@@ -72,6 +72,8 @@ class Built:
     build: Build
     seconds: float
     reused: bool
+    replaced_rows: int | None = None
+    """Rows of the build that was current before, where it was another one."""
 
 
 def inputs_of(entry: Entry, request: BuildRequest) -> Inputs:
@@ -124,8 +126,19 @@ def build_entry(
                     folder, account.manifest(entry, inputs, files, fingerprint, request.limit)
                 )
             build = open_build(path)
+        before = _current(store, entry.id)
         store.make_current(build)
-    return Built(build, time.perf_counter() - started, reused)
+    other = before is not None and before.fingerprint != build.fingerprint
+    replaced = before.rows if before is not None and other else None
+    return Built(build, time.perf_counter() - started, reused, replaced)
+
+
+def _current(store: Store, id: str) -> Build | None:
+    """Return the current build of an id, None where there is none or it is damaged."""
+    try:
+        return store.current(id)
+    except StoreError:
+        return None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from corpus.cli.main import VERBS, load_verb
+from corpus.settings import Home
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("corpus", "formatters", "crawl", "train")
@@ -77,3 +78,27 @@ def test_shipped_recipes_are_recipes_over_the_catalog() -> None:
     for path in sorted((ROOT / "recipes").glob("*.yaml")):
         for line in read_recipe(path).lines:
             assert catalog.select(line.select, for_training=True), path.name
+
+
+def test_catalog_files_in_the_docs_load(home: Home, tmp_path: Path) -> None:
+    from corpus.catalog import Catalog
+
+    text = (ROOT / "docs/catalog.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    for number, block in enumerate(blocks):
+        layer = tmp_path / f"{number}.yaml"
+        layer.write_text(block, encoding="utf-8")
+        added = [one.id for one in Catalog.load(home, [layer]) if one.where.startswith(str(layer))]
+        assert added in (["dolly_again"], ["my_faq"])
+
+
+def test_every_setting_of_a_run_is_in_the_docs() -> None:
+    import yaml
+
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    documented = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    tree = ast.parse((ROOT / "train/config.py").read_text(encoding="utf-8"))
+    run = next(n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == "Run")
+    fields = {n.target.id for n in run.body if isinstance(n, ast.AnnAssign)}  # type: ignore[union-attr]
+    assert fields == set(documented)

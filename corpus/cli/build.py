@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from corpus.cli.session import Session
+from corpus.cli.session import Session, plain
 from corpus.cli.text import printable
 from corpus.errors import CatalogError, RawDataError, StoreError, WoolgatherError
 
@@ -33,8 +34,12 @@ def build(
     ),
     workers: int | None = typer.Option(None, min=1, help="Processes; default: one for each core"),
     engine: str = typer.Option("processes", help="serial | processes"),
-    verify: bool = typer.Option(False, help="Check the shards of what is built against their sums"),
-    no_wait: bool = typer.Option(False, help="Fail at once when another process builds the same"),
+    verify: bool = typer.Option(
+        False, "--verify", help="Check the shards of what is built against their sums"
+    ),
+    no_wait: bool = typer.Option(
+        False, "--no-wait", help="Fail at once when another process builds the same"
+    ),
 ) -> None:
     """Build datasets from raw files into the store."""
     from corpus.engine import ENGINES, Engine
@@ -88,8 +93,11 @@ def _build_all(
             if damage:
                 raise StoreError(f"{entry.id}: stored rows are damaged: {damage[0]}")
         except (WoolgatherError, OSError) as error:
-            report["failed"].append({"id": entry.id, "error": str(error), "where": entry.where})
-            session.log(f"failed {entry.id}: {error}")
+            why = plain(error)
+            report["failed"].append({"id": entry.id, "error": why, "where": entry.where})
+            session.log(
+                f"failed {why}" if why.startswith(entry.id) else f"failed {entry.id}: {why}"
+            )
             continue
         report["built"].append(_built_json(built))
         session.log(_built_line(built))
@@ -137,6 +145,8 @@ def _built_json(built: Built) -> dict[str, Any]:
 
 
 def _built_line(built: Built) -> str:
+    from corpus.readers.files import is_known
+
     manifest = built.build.manifest
     verb = "reused" if built.reused else "built"
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(manifest.reasons.items()))
@@ -147,6 +157,11 @@ def _built_line(built: Built) -> str:
         notes.append(f"limit {manifest.limit}")
     if manifest.fallback:
         notes.append("no declared file name fits: read every file of a known kind")
+    unread = [name for name in manifest.ignored if is_known(name)]
+    if unread:
+        notes.append(f"unread: {unread[0] if len(unread) == 1 else f'{len(unread)} data files'}")
+    if built.replaced_rows is not None:
+        notes.append(f"in place of another build of {built.replaced_rows} rows")
     return f"{verb} {manifest.id}: {manifest.rows} rows ({'; '.join(notes)})"
 
 
@@ -200,7 +215,7 @@ def rejects(
     session: Session = ctx.obj
     rows = Store(session.home).current(id).rejects().to_pylist()
     if reason is not None:
-        rows = [row for row in rows if row["reason"] == reason]
+        rows = _with_reason(id, rows, reason)
     shown = rows[: limit or None]
     lines = [_reject_line(row) for row in shown]
     if len(rows) > len(shown):
@@ -209,11 +224,21 @@ def rejects(
     session.result({"id": id, "count": len(rows), "rejects": shown}, text)
 
 
+def _with_reason(id: str, rows: list[dict[str, Any]], reason: str) -> list[dict[str, Any]]:
+    counts = Counter(row["reason"] for row in rows)
+    if reason not in counts:
+        known = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+        raise StoreError(f"{id} has no rejects for {reason!r}. Its reasons: {known or 'none'}.")
+    return [row for row in rows if row["reason"] == reason]
+
+
 def _reject_line(row: dict[str, Any]) -> str:
     what = "part dropped" if row["is_part"] else "rejected"
     detail = f" ({row['detail']})" if row["detail"] else ""
     raw = " ".join(row["raw"].split())[:120]
-    return printable(f"{row['file']}:{row['record']}: {what}: {row['reason']}{detail}: {raw}")
+    return printable(
+        f"{row['file']} record {row['record']}: {what}: {row['reason']}{detail}: {raw}"
+    )
 
 
 def trace(
@@ -235,7 +260,7 @@ def trace(
 
 def clean(
     ctx: typer.Context,
-    dry_run: bool = typer.Option(False, help="Say what would go; remove nothing"),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Say what would go; remove nothing"),
 ) -> None:
     """Remove leftovers of killed runs and builds that nothing names any more."""
     from corpus.clean import find_garbage, remove

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from corpus.cli.session import Session
-from corpus.errors import WoolgatherError
+from corpus.cli.session import Session, plain
+from corpus.errors import StoreError, WoolgatherError
 from corpus.settings import Home, default_home
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -105,8 +105,12 @@ def root(
         False, "--version", help="Print the version", is_eager=True, callback=_print_version
     ),
 ) -> None:
-    """Gather instruction datasets by tags, mix them exactly, train on them, publish them."""
+    """Gather instruction datasets by tags, mix them exactly, train on the mixtures."""
     where = Home(home.expanduser()) if home else default_home()
+    if where.path.exists() and not where.path.is_dir():
+        raise StoreError(
+            f"home {where.path}: expected a folder, got a file. Choose one: --home DIR"
+        )
     ctx.obj = Session(where, list(catalog), json=json, quiet=quiet)
 
 
@@ -163,7 +167,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        _fail(f"{error.filename or 'input/output'}: {error.strerror or error}", 1)
+        _fail(plain(error), 1)
 
 
 def _usage_line(error: Any) -> str:

@@ -75,3 +75,10 @@ class Session:
 
 def _silent(completed: float, total: float | None = None, note: str = "") -> None:
     """Report nothing."""
+
+
+def plain(error: Exception) -> str:
+    """Return an error as one line; those of the system as place and reason, without a number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'input/output'}: {error.strerror}"
+    return str(error)

@@ -160,8 +160,8 @@ def test_rejects_and_trace_name_the_raw_place(run: Run, tmp_path: Path) -> None:
     path.write_text(json.dumps(records))
     built(run, "alpaca", "--from", str(path))
     _, out, _ = run("rejects", "alpaca")
-    assert out.startswith("mine.json:1: rejected: empty_output: {")
-    assert run("rejects", "alpaca", "--reason", "wrong_type")[1] == "alpaca has no rejects\n"
+    assert out.startswith("mine.json record 1: rejected: empty_output: {")
+    assert run("rejects", "alpaca", "--reason", "wrong_type")[0] == 1
     found = json.loads(run("--json", "rejects", "alpaca")[1])
     assert (found["count"], found["rejects"][0]["record"]) == (1, 1)
     _, out, _ = run("trace", row_id("Ask", "", "Say"))
@@ -196,3 +196,26 @@ def test_the_installed_command_runs(home: Home, samples: Path) -> None:
         [*command, "build", "gsm8k", "--raw", str(samples)], capture_output=True, check=True
     )
     assert json.loads(done.stdout)["built"][0]["id"] == "gsm8k"
+
+
+def test_a_reason_that_no_reject_has_names_those_there_are(run, tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps([{"instruction": "Ask", "output": text} for text in ("", "Yes")]))
+    built(run, "alpaca", "--from", str(path))
+    code, _, err = run("rejects", "alpaca", "--reason", "nope")
+    assert code == 1
+    assert "alpaca has no rejects for 'nope'. Its reasons: empty_output (1)." in err
+
+
+def test_another_build_and_unread_files_are_told(run, tmp_path: Path) -> None:
+    folder = tmp_path / "raw" / "alpaca"
+    folder.mkdir(parents=True)
+    rows = [{"instruction": "Ask", "output": "Yes"}]
+    (folder / "alpaca_data.json").write_text(json.dumps(rows))
+    (folder / "other.jsonl").write_text("{}")
+    (folder / "SOURCE.txt").write_text("where from")
+    _, _, err = run("build", "alpaca", "--raw", str(tmp_path / "raw"))
+    assert "built alpaca: 1 rows (0 rejected; unread: other.jsonl)" in err
+    (folder / "alpaca_data.json").write_text(json.dumps(rows * 2))
+    _, _, err = run("build", "alpaca", "--raw", str(tmp_path / "raw"))
+    assert "in place of another build of 1 rows" in err
