@@ -122,7 +122,8 @@ def _build_one(session: Session, entry: Entry, request: BuildRequest, pool: Engi
 def _why_nothing(entry: Entry, request: BuildRequest) -> str:
     names = ", ".join(sorted({one.match for one in entry.files})[:4]) or "any file"
     where = " or ".join(str(root / entry.id) for root in request.roots)
-    return f"no raw files in {where}; expected {names}"
+    upstream = f"Get them from {entry.home}, or name" if entry.home else "Name"
+    return f"no raw files in {where}; expected {names}. {upstream} their folder: --raw DIR"
 
 
 def _built_json(built: Built) -> dict[str, Any]:
