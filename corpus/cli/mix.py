@@ -193,7 +193,7 @@ def _chosen(recipe: str | None, simple: dict[str, Any] | None) -> Recipe:
             "expected a recipe, or --name and --select, got"
             f" {'neither' if recipe is None else 'both'}."
         )
-    return check_recipe(simple, "--select") if recipe is None else read_recipe(_file(recipe))
+    return check_recipe(simple, "options") if recipe is None else read_recipe(_file(recipe))
 
 
 def _file(recipe: str) -> Path:

@@ -83,7 +83,8 @@ def _notes(one: dict[str, Any]) -> list[str]:
         notes.append(f"kept {one['repeated_prompts']:,} rows with a prompt that stood before")
     whole, more = repeats(one["rows"], one["unique"])
     if one["rows"] > one["unique"]:
-        notes.append(f"repeats: every row {whole} times, {more:,} rows once more")
+        further = f", {more:,} rows once more" if more else ""
+        notes.append(f"repeats: every row {whole} times{further}")
     return [f"{one['id']}: {note}" for note in notes]
 
 

@@ -197,7 +197,7 @@ class _Checks:
         if isinstance(name, str) and NAME.fullmatch(name):
             return name
         got = "nothing" if name is None else repr(name)
-        expected = "letters, digits and . _ - (at most 100, the first no sign)"
+        expected = "ASCII letters, digits and . _ - (at most 100, the first no sign)"
         self.wrong(_line(top, "name"), f"name: expected {expected}, got {got}.")
         return ""
 
