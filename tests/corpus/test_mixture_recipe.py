@@ -120,7 +120,7 @@ def test_all_errors_come_at_once_in_the_order_of_the_file() -> None:
         ("", "r.yaml: a recipe: expected a mapping of name, seed, .* got nothing.$"),
         ("name: [", "r.yaml:2: expected YAML, got"),
         ("name: a\nname: b\nsources: [{select: a, rows: 1}]", "r.yaml:2: name stands twice, first"),
-        ("name: ../a\nsources: [{select: a, rows: 1}]", "r.yaml:1: name: expected letters"),
+        ("name: ../a\nsources: [{select: a, rows: 1}]", "r.yaml:1: name: expected ASCII letters"),
         ("name: a", "r.yaml:1: sources: expected a list of lines such as .* got None"),
         (
             "name: a\nsources: []",
