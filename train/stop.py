@@ -18,10 +18,12 @@ from transformers import TrainerCallback
 def stop_requests() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C into an event while the block runs; a second one interrupts."""
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # Only the main thread is told of signals.
-        return
     before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or before is signal.SIG_IGN:
+        # Only the main thread is told of signals, and who has them ignored (nohup) means it.
+        yield asked
+        return
 
     def ask(number: int, frame: Any) -> None:
         asked.set()

@@ -215,6 +215,7 @@ def test_an_interrupted_run_says_how_to_go_on(
 
 def test_ctrl_c_keeps_what_was_learned(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
     run = a_run(method={"dropout": 0.2}, log={"steps": 2}, steps=6)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def press(completed: float, total: float | None = None, note: str = "") -> None:
         if completed == 3:
@@ -222,7 +223,7 @@ def test_ctrl_c_keeps_what_was_learned(home: Home, table: Any, a_run: Callable[.
 
     with pytest.raises(TrainError, match=r"stopped at step [34]. Continue from the checkpoint of"):
         run_training(run, home, press, mixture=table)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
     resumed = run_training(run.model_copy(update={"resume": True}), home, mixture=table)
     whole = run_training(run.model_copy(update={"name": "whole"}), home, mixture=table)
     assert resumed.losses == whole.losses
