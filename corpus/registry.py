@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from corpus.errors import CatalogError
@@ -51,9 +51,9 @@ class Registry(Generic[T]):
         return len(self._entries)
 
 
-def suggest(name: str, known: object) -> str:
+def suggest(name: str, known: Iterable[object]) -> str:
     """Return ` Did you mean ...? Known: ...`, the end of an unknown-name message."""
-    names = sorted(str(one) for one in known)  # type: ignore[attr-defined]
+    names = sorted(str(one) for one in known)
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"{hint} Known: {', '.join(names) or 'none'}."
