@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from corpus.atomic import new_folder, remove_unfinished, sole_writer
 from corpus.catalog import Entry
-from corpus.engine import Engine, load
+from corpus.engine import Advance, Engine, load
 from corpus.errors import RawDataError, StoreError
 from corpus.fingerprint import build_fingerprint, file_sha256
 from corpus.readers.decode import CountMismatch
@@ -47,8 +47,6 @@ JOB = "formatters.convert:Job"
 PREVIEW = "formatters.convert:preview"
 SMALL_BYTES = 12 << 20
 """Less raw text than this is converted in the parent: starting a pool would cost more."""
-
-Advance = Callable[[float, float], None]
 
 
 @dataclass(frozen=True, slots=True)

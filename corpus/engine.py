@@ -22,6 +22,9 @@ from corpus.errors import StoreError
 
 Item = TypeVar("Item")
 
+Advance = Callable[[float, float], None]
+"""Told how much is done, and of how much in all; the unit is the caller's."""
+
 ENGINES = ("serial", "processes")
 IN_FLIGHT_PER_WORKER = 2
 """Units handed out ahead of time: enough to keep workers busy, few enough to bound memory."""

@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from corpus.atomic import UNFINISHED, sync_folder
+from corpus.engine import Advance
 from corpus.errors import RecipeError
 from corpus.mixture import Mixture, MixtureRows
 from corpus.registry import suggest
@@ -26,7 +27,6 @@ LATER = ("llamafactory", "axolotl", "trl", "swift")
 """Formats of a later version."""
 
 Row = dict[str, Any]
-Advance = Callable[[float, float], None]
 
 
 @dataclass(frozen=True, slots=True)

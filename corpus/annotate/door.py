@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from corpus.atomic import UNFINISHED, sole_writer, sync_folder
 from corpus.columns import readable
-from corpus.engine import Engine
+from corpus.engine import Advance, Engine
 from corpus.errors import StoreError
 from corpus.registry import Registry
 from corpus.settings import Home
@@ -25,8 +25,6 @@ from corpus.store import Build
 
 SMALL_ROWS = 100_000
 """Fewer rows than this are annotated in the parent: starting a pool would cost more."""
-
-Advance = Callable[[float, float], None]
 
 
 @dataclass(frozen=True, slots=True)

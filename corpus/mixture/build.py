@@ -16,6 +16,7 @@ import numpy as np
 from corpus.annotate import ANNOTATIONS
 from corpus.atomic import new_folder, remove_unfinished, sole_writer, write_text
 from corpus.catalog import Catalog
+from corpus.engine import Advance
 from corpus.errors import StoreError
 from corpus.mixture.lock import (
     FORMAT,
@@ -31,7 +32,7 @@ from corpus.mixture.lock import (
 )
 from corpus.mixture.open import CURRENT, Mixture
 from corpus.mixture.order import arrange, draw_epochs
-from corpus.mixture.plan import Advance, Plan, plan_mixture, plan_sources
+from corpus.mixture.plan import Plan, plan_mixture, plan_sources
 from corpus.mixture.recipe import Recipe, check_recipe
 from corpus.mixture.sources import locked_sources, tags_json
 from corpus.settings import Home

@@ -13,8 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from corpus.annotate import annotation
-from corpus.annotate.door import Advance
-from corpus.engine import Engine
+from corpus.engine import Advance, Engine
 from corpus.mixture.recipe import Dedup
 from corpus.mixture.sources import Source
 from corpus.settings import Home

@@ -5,13 +5,14 @@ Made from a recipe and the sources; `mix plan` prints it, `corpus.mixture.build`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 
 from corpus.catalog import Catalog
+from corpus.engine import Advance
 from corpus.errors import RecipeError
 from corpus.mixture.duplicates import (
     HELD_OUT,
@@ -31,8 +32,6 @@ from corpus.settings import Home
 MOST_EPOCHS = 2**16 - 1
 MOST_SOURCES = 2**15 - 1
 MOST_ROWS = 2**31 - 1
-
-Advance = Callable[[float, float], None]
 
 
 @dataclass(frozen=True, slots=True)
