@@ -13,6 +13,7 @@ import torch
 
 from corpus.errors import TrainError
 from corpus.settings import Home
+from train.arguments import total_packs
 from train.config import Run
 from train.data import COLUMNS, Mixed
 from train.loss import token_losses
@@ -21,7 +22,6 @@ from train.model import load_shape, quiet_libraries
 from train.pack import IGNORED, micro_batches
 from train.render import encode_prompt, turns_of
 from train.run import Prepared, build_model, prepare, probe_rows
-from train.trainer import total_packs
 
 SHOWN = 3
 LOOKED_AT = 200

@@ -1,23 +1,15 @@
 """The run: every setting of one training run, strict and complete.
 
-A run is read from a preset, a YAML file and the command line, written whole into its run folder,
-and handed to `train.run.run_training`.
+`train.compose` reads it from a preset, a YAML file and the command line; it is written whole into
+the run's folder and handed to `train.run.run_training`. Plain numbers and names: no torch here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from corpus.catalog.lines import Lined, parse_yaml
-from corpus.errors import CatalogError, RecipeError
-from corpus.resources import packed
-
-Path_ = tuple[str, ...]
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
@@ -27,20 +19,49 @@ class Section(BaseModel):
 
 
 class Method(Section):
-    """What is trained on top of the base model, or of it."""
+    """What is trained on top of the base model, or of it. A key that the type does not use must
+    stay at its default.
+    """
 
     type: str = "lora"
-    """Name in `train.methods.METHODS`: lora (an adapter) or full (all weights)."""
+    """Name in `train.methods.METHODS`."""
     r: int = Field(default=8, ge=1)
-    """Rank of the LoRA update; higher: better fit, more trainable parameters."""
+    """Rank of the update; higher: better fit, more trainable parameters."""
     alpha: int = Field(default=16, ge=1)
     """LoRA scale: the update is multiplied by alpha / r."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the adapter's inputs dropped while training; higher: more regularised."""
-    targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
-    """Names of the linear layers that get LoRA; all-linear: every one but the head."""
+    targets: tuple[str, ...] | Literal["default", "all-linear"] = "default"
+    """Names of the layers that are adapted; all-linear: every linear one but the head; default:
+    what suits method and architecture."""
     modules_to_save: tuple[str, ...] = ()
     """Modules trained whole and saved with the adapter, such as embed_tokens and lm_head."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(r) (rsLoRA, arXiv 2312.03732)."""
+    dora: bool = False
+    """Learn magnitude and direction apart (DoRA, arXiv 2402.09353); slower."""
+    init: Literal["default", "pissa"] = "default"
+    """First weights of LoRA: a zero update, or the base's principal parts (PiSSA, 2404.02948)."""
+    lora_plus: float = Field(default=1.0, gt=0)
+    """Learning rate of B over that of A (LoRA+, arXiv 2402.12354 uses 16); 1: the same."""
+    init_r: int = Field(default=12, ge=1)
+    """adalora: rank at the start, pruned down to r on average."""
+    tinit: int | None = Field(default=None, ge=0)
+    """adalora: steps before pruning begins; left out: a tenth of the run."""
+    tfinal: int | None = Field(default=None, ge=0)
+    """adalora: steps at the end without pruning; left out: half of the run."""
+    delta_t: int = Field(default=10, ge=1)
+    """adalora: steps between two prunings."""
+    virtual_tokens: int = Field(default=20, ge=1)
+    """prompt, p_tuning, prefix: learned tokens before every row."""
+    encoder_hidden: int = Field(default=128, ge=1)
+    """p_tuning, prefix: width of the network that makes the virtual tokens."""
+    bottleneck: int = Field(default=256, ge=1)
+    """sadapter_h, sadapter_p, padapter: width of the adapter; higher: more parameters."""
+    activation: Literal["tanh", "relu", "gelu", "silu"] = "tanh"
+    """sadapter_h, sadapter_p, padapter: between the adapter's two layers."""
+    block_size: int = Field(default=32, ge=1)
+    """oft: rows of one rotated block; higher: more parameters."""
 
 
 class Batch(Section):
@@ -63,8 +84,9 @@ class Batch(Section):
 class Optimizer(Section):
     """AdamW and its numbers."""
 
-    name: Literal["adamw"] = "adamw"
-    """The optimizer."""
+    name: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"] = "adamw"
+    """adamw is fused where the device can; 8bit keeps its state in a quarter of the memory, paged
+    lets it move to the host's memory (both by bitsandbytes; paged needs a GPU)."""
     lr: float = Field(default=2e-4, ge=0)
     """Peak learning rate; 0 trains nothing, which is useful as a control."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -93,6 +115,16 @@ class Every(Section):
     """Optimizer steps between two times; 0: only at the ends of the run."""
 
 
+class Eval(Every):
+    """When the holdout's loss is measured, and what follows from it."""
+
+    best: str | None = Field(default=None, pattern=r"^(total|(source|lang|task|gen|category):.+)$")
+    """Keep the weights with the lowest holdout loss: total, or of one tag, such as lang:CN."""
+    patience: int = Field(default=0, ge=0)
+    """Stop after so many evaluations in a row that do not lower `best` (total when left out);
+    0: never."""
+
+
 class Log(Section):
     """How often the losses are written."""
 
@@ -118,14 +150,16 @@ class Run(Section):
     """Name of the run folder; left out: made of mixture, method and a digest of the settings."""
     tokenizer: str | None = None
     """Folder or hub id of the tokenizer; left out: the base model's."""
+    trust_remote_code: bool = False
+    """Run the Python code that a base model's folder or hub page brings."""
     template: str = "alpaca"
     """Prompt template: a name of train/templates, or `chat` for the tokenizer's own."""
     stage: Literal["sft"] = "sft"
     """What is learned: sft is answers to instructions."""
     method: Method = Method()
     """What is trained."""
-    quantize: Literal["none"] = "none"
-    """Quantisation of the frozen base weights."""
+    quantize: Literal["none", "nf4", "int8"] = "none"
+    """Quantisation of the frozen base weights: nf4 (QLoRA, double quantisation) or int8."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type that the base computes in; bfloat16 halves a frozen base's memory; what is trained is
     kept in float32 in both."""
@@ -135,6 +169,16 @@ class Run(Section):
     """Several rows share one packed row, isolated from each other; off: one row each, padded."""
     train_on_inputs: bool = False
     """Also learn the prompt's tokens, not only the answers and their ends."""
+    learn_turns: Literal["all", "last"] = "all"
+    """Which answers of a dialogue are learned."""
+    attention: Literal["auto", "sdpa", "eager", "flex", "flash"] = "auto"
+    """Attention kernel; auto: flash-attention on a GPU that has it, else sdpa."""
+    loss: Literal["auto", "chunked", "plain", "liger", "cce"] = "auto"
+    """Kernel of head and cross-entropy; auto: the fastest installed that agrees with plain."""
+    activation_checkpointing: int = Field(default=0, ge=0)
+    """Compute every n-th block again in the backward pass; 0: none, 1: all (least memory)."""
+    compile: bool = False
+    """torch.compile: slow first steps, faster ones after."""
     batch: Batch = Batch()
     """Size of a step."""
     optimizer: Optimizer = Optimizer()
@@ -147,19 +191,21 @@ class Run(Section):
     """Optimizer steps; or give `epochs`."""
     log: Log = Log()
     """When losses are written."""
-    eval: Every = Every()
+    eval: Eval = Eval()
     """When the holdout's loss is measured, besides before the first and after the last step."""
     save: Save = Save()
     """When checkpoints are written."""
     resume: bool = False
     """Continue this run from its last whole checkpoint."""
-    distributed: Literal["none"] = "none"
-    """How several processes share the work."""
+    distributed: Literal["none", "ddp", "fsdp", "zero2", "zero3"] = "none"
+    """How several processes share the work; a step's size does not change with their number."""
+    processes: int | None = Field(default=None, ge=1)
+    """Processes on this machine; left out: one a GPU, or what torchrun started."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of torch, left out: its own choice; 1: the fastest for tiny models, and the same
     numbers whatever the machine."""
-    trackers: tuple[str, ...] = Field(default=(), max_length=0)
-    """Outside services told about losses; none is supported, metrics.jsonl has them all."""
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
+    """Outside trackers that are told every loss; metrics.jsonl has them all without one."""
     seed: int = Field(default=42, ge=0, lt=2**32)
     """Seeds initial adapter weights, dropout and the order of rows."""
 
@@ -190,142 +236,3 @@ class Run(Section):
     def dump(self) -> str:
         """Return the whole run as YAML, every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def load_run(
-    file: Path | None = None,
-    *,
-    preset: str | None = None,
-    given: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
-) -> Run:
-    """Compose a run: preset, then file, then the given keys, then `a.b=c` settings; later wins.
-
-    Raises:
-        RecipeError: all errors at once, one a line, with file and line where there is one.
-    """
-    values: dict[str, Any] = {}
-    where: dict[Path_, str] = {}
-    for source in ([preset_file(preset)] if preset else []) + ([file] if file else []):
-        layer, places = read_layer(source)
-        _overlay(values, layer)
-        where |= places
-    for key, value in (given or {}).items():
-        if value is not None:
-            _put(values, where, key, value, f"--{key.replace('_', '-')}")
-    for text in sets:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise RecipeError(f"--set: expected KEY.KEY=VALUE, got {text!r}")
-        _put(values, where, key.strip(), parse_yaml(value, "--set"), "--set")
-    return validate(values, where, file.name if file else "run")
-
-
-def validate(values: Mapping[str, Any], where: Mapping[Path_, str], name: str) -> Run:
-    """Check values against the schema and the registry of methods.
-
-    Raises:
-        RecipeError: all errors at once.
-    """
-    from train.methods import METHODS
-
-    try:
-        run = Run.model_validate(values)
-    except ValidationError as error:
-        lines = [_line(one, where, name) for one in error.errors()]
-        raise RecipeError("\n".join(lines)) from None
-    if run.method.type not in METHODS:
-        place = where.get(("method", "type"), name)
-        raise RecipeError(
-            f"{place}: method.type: got {run.method.type!r}, supported: {', '.join(METHODS)}"
-        )
-    return run
-
-
-def preset_file(name: str) -> Path:
-    """Return the file of a shipped preset.
-
-    Raises:
-        RecipeError: there is none of that name.
-    """
-    folder = packed("recipes") / "runs"
-    file = folder / f"{name}.yaml"
-    if not file.is_file():
-        known = ", ".join(sorted(one.stem for one in folder.glob("*.yaml")))
-        raise RecipeError(f"--preset: {name!r} is unknown. Known: {known}.")
-    return file
-
-
-def read_layer(file: Path) -> tuple[dict[str, Any], dict[Path_, str]]:
-    """Return a file's keys and values, and where each key stands.
-
-    Raises:
-        RecipeError: the file is absent, not YAML, not a mapping, or has a key twice.
-    """
-    try:
-        found = parse_yaml(file.read_text(encoding="utf-8-sig"), file.name)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise RecipeError(f"{file}: cannot be read: {reason}") from error
-    except CatalogError as error:
-        raise RecipeError(str(error)) from error
-    if not isinstance(found, Lined):
-        raise RecipeError(f"{file.name}:1: expected keys and values, got {type(found).__name__}")
-    return found, dict(_places(found, (), file.name))
-
-
-def _places(found: Lined, inside: Path_, name: str) -> Iterator[tuple[Path_, str]]:
-    for key, first, again in found.repeated:
-        shown = ".".join((*inside, key))
-        raise RecipeError(f"{name}:{again}: {shown} is given twice, first in line {first}")
-    for key, value in found.items():
-        yield (*inside, key), f"{name}:{found.lines[key]}"
-        if isinstance(value, Lined):
-            yield from _places(value, (*inside, key), name)
-
-
-RIVALS = {"steps": "epochs", "epochs": "steps", "rows": "tokens", "tokens": "rows"}
-"""Keys of which only one can be given: a later layer's replaces the other of an earlier one."""
-
-
-def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    for key, value in above.items():
-        if key in RIVALS and RIVALS[key] not in above:
-            below.pop(RIVALS[key], None)
-        if isinstance(value, dict) and isinstance(below.get(key), dict):
-            _overlay(below[key], value)
-        else:
-            below[key] = value
-
-
-def _put(values: dict[str, Any], where: dict[Path_, str], key: str, value: Any, by: str) -> None:
-    path = tuple(key.split("."))
-    for one in reversed(path):
-        value = {one: value}
-    _overlay(values, value)
-    where[path] = by
-
-
-def _line(error: Any, where: Mapping[Path_, str], name: str) -> str:
-    """Return one validation error as one line."""
-    path = tuple(str(part) for part in error["loc"])
-    known = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in where), ())
-    place = where.get(known, name)
-    # Union members add their own parts to the location: show only what the user wrote.
-    shown = ".".join(
-        known if known and len(known) < len(path) and error["type"] != "missing" else path
-    )
-    kind, got = error["type"], error["input"]
-    if kind == "missing":
-        option = {"base_model": ". Give --base MODEL", "mixture": ". Give --mixture NAME"}
-        return f"{place}: {shown} is missing{option.get(shown, '')}"
-    if kind == "extra_forbidden":
-        return f"{place}: {'.'.join(path)} is unknown"
-    if kind == "literal_error":
-        return f"{place}: {shown}: got {got!r}, supported: {error['ctx']['expected']}"
-    if kind == "value_error":
-        return f"{place}: {shown + ': ' if shown else ''}{error['ctx']['error']}"
-    if path[:1] == ("trackers",):
-        return f"{place}: trackers: got {got!r}, supported: none yet, leave it empty"
-    message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{place}: {shown}: {message}, got {got!r}"

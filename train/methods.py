@@ -26,7 +26,7 @@ def lora(model: Any, method: Method) -> Any:
 
     from corpus.errors import TrainError
 
-    every = method.targets == "all-linear"
+    every = method.targets in ("all-linear", "default")
     config = LoraConfig(
         r=method.r,
         lora_alpha=method.alpha,

@@ -33,10 +33,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "mix": ("corpus.cli.mix:app", "Plan, build, show, verify and export mixtures"),
     "crawl": ("crawl.cli:app", "Make new rows with a model: plan, run, status, export"),
     "train": ("train.cli:app", "Train an adapter on a mixture"),
-    "runs": ("train.cli:runs", "List the training runs in the home"),
-    "merge": ("train.cli:merge", "Merge an adapter into its base model"),
-    "verify": ("train.cli:verify", "Check a merged model against its certificate"),
-    "chat": ("train.cli:chat", "Answer instructions with a model and an optional adapter"),
+    "runs": ("train.verbs:runs", "List the training runs in the home"),
+    "merge": ("train.verbs:merge", "Merge an adapter into its base model"),
+    "verify": ("train.verbs:verify", "Check a merged model against its certificate"),
+    "chat": ("train.verbs:chat", "Answer instructions with a model and an optional adapter"),
     "demo": ("corpus.cli.demo:demo", "Run the whole chain offline on the bundled samples"),
 }
 """Verb -> (where it lives, its one line of help)."""

@@ -13,7 +13,8 @@ import yaml
 import train.config
 from corpus.errors import RecipeError
 from corpus.resources import packed
-from train.config import Run, load_run
+from train.compose import load_run
+from train.config import Run
 
 MINIMAL = {"base_model": "b", "mixture": "m"}
 
@@ -36,13 +37,13 @@ def test_the_dump_reads_back_as_the_same_run(tmp_path: Path) -> None:
 
 
 def test_all_errors_come_at_once_with_file_and_line(tmp_path: Path) -> None:
-    text = "base_model: b\nmethod:\n  rank: 8\nquantize: nf4\nschedule: {warmup: -1}\n"
+    text = "base_model: b\nmethod:\n  rank: 8\nquantize: fp4\nschedule: {warmup: -1}\n"
     with pytest.raises(RecipeError) as caught:
         load_run(write(tmp_path, text))
     assert sorted(str(caught.value).splitlines()) == [
         "run.yaml: mixture is missing. Give --mixture NAME",
         "run.yaml:3: method.rank is unknown",
-        "run.yaml:4: quantize: got 'nf4', supported: 'none'",
+        "run.yaml:4: quantize: got 'fp4', supported: 'none', 'nf4' or 'int8'",
         "run.yaml:5: schedule.warmup: input should be greater than or equal to 0, got -1",
     ]
 
@@ -51,9 +52,9 @@ def test_all_errors_come_at_once_with_file_and_line(tmp_path: Path) -> None:
     ("sets", "message"),
     [
         (["stage=pretrain"], "stage: got 'pretrain', supported: 'sft'"),
-        (["method.type=adalora"], "method.type: got 'adalora', supported: full, lora"),
-        (["distributed=ddp"], "distributed: got 'ddp', supported: 'none'"),
-        (["trackers=[wandb]"], "trackers: got .'wandb'., supported: none yet"),
+        (["method.type=loha"], "method.type: got 'loha', supported: .*lora"),
+        (["distributed=zero1"], "distributed: got 'zero1', supported: 'none', 'ddp', 'fsdp'"),
+        (["trackers=[neptune]"], "trackers: got 'neptune', supported: 'tensorboard', 'wandb'"),
         (["epochs=1", "batch.rows=3", "batch.micro=2"], "batch.micro must divide the 3"),
         (["batch.tokens=1000"], "batch.tokens must be a multiple of sequence_length 1024"),
         (["batch={tokens: 1024, rows: 1}"], "give rows or tokens, not both"),

@@ -104,7 +104,7 @@ KILLED = """
 import os, runpy, signal, sys
 import torch, train.trainer
 from corpus.settings import Home
-from train.config import load_run
+from train.compose import load_run
 from train.run import run_training
 from pathlib import Path
 
