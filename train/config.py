@@ -120,6 +120,9 @@ class Eval(Every):
 
     best: str | None = Field(default=None, pattern=r"^(total|(source|lang|task|gen|category):.+)$")
     """Keep the weights with the lowest holdout loss: total, or of one tag, such as lang:CN."""
+    mixture: str | None = None
+    """Mixture whose holdout is measured, so that runs on different mixtures can be compared; its
+    rows leave the training. Left out: the run's own."""
     patience: int = Field(default=0, ge=0)
     """Stop after so many evaluations in a row that do not lower `best` (total when left out);
     0: never."""

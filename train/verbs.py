@@ -5,7 +5,6 @@ Each is a thin door to a function of this package; torch is imported when a verb
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,16 +17,28 @@ if TYPE_CHECKING:
     from corpus.cli.session import Session
 
 
-def runs(ctx: typer.Context) -> None:
-    """List the training runs in the home"""
+def runs(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Runs to compare, the first as the base line")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write the comparison as a page; default none")
+    ] = None,
+) -> None:
+    """List the training runs in the home, or compare some of them by tag"""
+    from train.runs import compare, comparison_lines, list_runs, open_run, write_comparison
+
     session: Session = ctx.obj
-    found = []
-    for folder in sorted(one for one in session.home.runs.glob("*") if one.is_dir()):
-        file = folder / "result.json"
-        kept = ("method", "mixture", "steps", "loss", "eval", "output")
-        result = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        state = {"run": folder.name, "path": str(folder), "finished": bool(result)}
-        found.append(state | {key: result.get(key) for key in kept})
+    if names:
+        opened = [open_run(session.home, one) for one in dict.fromkeys(names)]
+        comparison = compare(opened)
+        if report:
+            write_comparison(opened, comparison, report)
+        return session.result(comparison, "\n".join(comparison_lines(comparison)))
+    if report:
+        raise typer.BadParameter("--report: name the runs to compare, such as: woolgather runs A B")
+    found = list_runs(session.home)
     lines = [
         f"{one['run']:<40} {one['method'] or '-':<6} "
         + (f"{one['steps']:>7} steps  loss {one['loss']:.4f}" if one["finished"] else "unfinished")
