@@ -117,7 +117,7 @@ def show_row(prepared: Prepared, row: int) -> Shown:
     ):
         tokens = [token for token, _ in group]
         pieces.append((prepared.tokenizer.decode(tokens), bool(mark)))
-    return Shown(prepared.mixture.sources[int(store.source[row])].name, pieces)
+    return Shown(store.groups[int(store.group[row])].source, pieces)
 
 
 def _refused(prepared: Prepared) -> Finding:

@@ -1,13 +1,15 @@
-"""What training needs of a mixture: rows by position, a source for each row, a holdout.
+"""What training needs of a mixture: rows by position, the tags of each row, a holdout.
 
 `corpus.mixture.Mixture` has this shape; anything else of this shape trains as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -16,8 +18,22 @@ from corpus.settings import Home
 COLUMNS = ("id", "instruction", "input", "output", "history", "system")
 """The columns that rendering reads."""
 
-TAGS = ("source", "lang", "task", "gen")
+TAGS = ("source", "lang", "task", "gen", "category")
 """The tags by which losses are summed."""
+
+CATEGORY_KEYS = (
+    *("category", "Categories", "类别", "class", "task", "kind", "task_type", "task_name_in_eng"),
+    *("subject", "department", "topic", "type", "direction", "template"),
+)
+"""Fields of a row's `extra` that name a category, the first that is there counts."""
+
+MOST = 64
+"""Categories of a source that are told apart, the most frequent ones; the others are one."""
+
+OTHER, NONE = "(other)", "-"
+
+BLOCK = 10_000
+"""Rows whose fields are read at a time."""
 
 
 class Tagged(Protocol):
@@ -62,12 +78,74 @@ class Mixed(Rows, Protocol):
     def holdout(self) -> Rows: ...
 
 
-def tag_values(sources: Sequence[Tagged]) -> dict[str, list[str]]:
-    """Return, for each tag, its value for every source in the order of their codes."""
-    return {
-        tag: [str(getattr(one, "name" if tag == "source" else tag)) for one in sources]
-        for tag in TAGS
-    }
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The tags of the rows of one source and category; a row's code is its place in a list."""
+
+    source: str
+    lang: str
+    task: str
+    gen: str
+    category: str
+
+
+def tag_values(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """Return, for each tag, its value for every group in the order of their codes."""
+    return {tag: [str(getattr(one, tag)) for one in groups] for tag in TAGS}
+
+
+def group_rows(parts: Sequence[Rows]) -> tuple[list[Group], list[npt.NDArray[np.int32]]]:
+    """Return the groups of all parts together, and the group of every row of each part.
+
+    The parts (training rows and holdout) have the same sources. Groups stand in the order of
+    their sources, the more frequent category of a source first.
+    """
+    seen: dict[tuple[int, str], int] = {}
+    found = [
+        np.fromiter((seen.setdefault(one, len(seen)) for one in _labels(rows)), np.int32, len(rows))
+        for rows in parts
+    ]
+    counts = np.bincount(np.concatenate(found), minlength=len(seen)).tolist()
+    ranked = sorted(seen, key=lambda one: (one[0], -counts[seen[one]], one[1]))
+    code_of, groups = np.zeros(len(seen), np.int32), dict[tuple[int, str], int]()
+    kept: dict[int, int] = {}
+    for label in ranked:
+        source, category = label
+        kept[source] = kept.get(source, 0) + 1
+        shown = (source, category if kept[source] <= MOST else OTHER)
+        code_of[seen[label]] = groups.setdefault(shown, len(groups))
+    sources = parts[0].sources
+    tagged = [
+        Group(one.name, one.lang, one.task, one.gen, category)
+        for one, category in ((sources[source], category) for source, category in groups)
+    ]
+    return tagged, [code_of[numbers] for numbers in found]
+
+
+def _labels(rows: Rows) -> Iterator[tuple[int, str]]:
+    """Yield the source and the category of every row."""
+    fallback = [one.name.partition("/")[2] or NONE for one in rows.sources]
+    for start in range(0, len(rows), BLOCK):
+        places = range(start, min(start + BLOCK, len(rows)))
+        extras = rows.rows(places, ("extra",))["extra"]
+        codes = rows.index.source[start : places.stop].tolist()
+        for source, extra in zip(codes, extras, strict=True):
+            yield source, (category_of(extra) if extra else "") or fallback[source]
+
+
+def category_of(extra: str) -> str:
+    """Return the category that a row's `extra` names, "" where it names none."""
+    fields = msgspec.json.decode(extra)
+    for key in CATEGORY_KEYS:
+        value = fields.get(key)
+        if value is None or isinstance(value, dict):
+            continue
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if key == "template":  # Ends in the number of one wording of many.
+            text = text.rpartition("/")[0] or text
+        if text := " ".join(text.split())[:60]:
+            return text
+    return ""
 
 
 def open_mixture(name: str, home: Home) -> Mixed:

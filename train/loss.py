@@ -1,7 +1,7 @@
 """The loss of every learned token, and its sums by tag.
 
 Between the model's forward pass and the trainer: only places that predict a learned token reach
-the head, and every token's loss is booked under its source.
+the head, and every token's loss is booked under its group.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from corpus.errors import TrainError
-from train.data import TAGS, Tagged, tag_values
+from train.data import TAGS, Group, tag_values
 from train.pack import IGNORED
 
 CHUNK = 1024
@@ -21,7 +21,7 @@ CHUNK = 1024
 
 
 def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the cross-entropy and the source code of every learned token: (learned,) each.
+    """Return the cross-entropy and the group code of every learned token: (learned,) each.
 
     No attention mask and no cache: with either, transformers mixes packed rows without a word.
     """
@@ -34,7 +34,7 @@ def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tens
     learned = batch["targets"] != IGNORED
     # Selecting copies the logits; one packed row a forward needs none.
     chosen = logits.flatten(0, 1) if bool(learned.all()) else logits[learned]
-    return cross_entropy(chosen, batch["targets"][learned]), batch["sources"][learned]
+    return cross_entropy(chosen, batch["targets"][learned]), batch["groups"][learned]
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -55,16 +55,16 @@ def _entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 class TagSums:
-    """Sums and counts of token losses by source, from which every other tag follows."""
+    """Sums and counts of token losses by group, from which every tag follows."""
 
-    def __init__(self, sources: Sequence[Tagged], device: torch.device | str = "cpu") -> None:
-        self.values = tag_values(sources)
+    def __init__(self, groups: Sequence[Group], device: torch.device | str = "cpu") -> None:
+        self.values = tag_values(groups)
         # Apple's GPUs have no float64.
         kind = torch.float32 if torch.device(device).type == "mps" else torch.float64
-        self.sums = torch.zeros(2, len(sources), dtype=kind, device=device)
+        self.sums = torch.zeros(2, len(groups), dtype=kind, device=device)
 
     def add(self, losses: torch.Tensor, codes: torch.Tensor) -> None:
-        """Book token losses under their sources."""
+        """Book token losses under their groups."""
         losses = losses.detach().to(self.sums.dtype)
         self.sums[0].index_add_(0, codes, losses)
         self.sums[1].index_add_(0, codes, torch.ones_like(losses))
@@ -88,7 +88,7 @@ class TagSums:
 
 
 class Totals:
-    """Losses summed by source: the total, and any tag's view of it."""
+    """Losses summed by group: the total, and any tag's view of it."""
 
     def __init__(
         self, values: dict[str, list[str]], sums: Sequence[float], counts: Sequence[int]

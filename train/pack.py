@@ -181,7 +181,7 @@ class PackedRows:
         ids = np.zeros((len(batch), width), np.int64)
         positions = np.zeros((len(batch), width), np.int64)
         targets = np.full((len(batch), width), IGNORED, np.int64)
-        sources = np.zeros((len(batch), width), np.int64)
+        groups = np.zeros((len(batch), width), np.int64)
         for line, rows in enumerate(batch):
             start = 0
             for row in rows:
@@ -192,7 +192,7 @@ class PackedRows:
                 # A place predicts the token after it; the last place of a row predicts none.
                 nexts = np.where(learned[1:], tokens[1:], IGNORED)
                 targets[line, start : stop - 1] = nexts
-                sources[line, start:stop] = self.store.source[row]
+                groups[line, start:stop] = self.store.group[row]
                 start = stop
         keep = np.flatnonzero((targets != IGNORED).any(axis=0))
         return {
@@ -200,7 +200,7 @@ class PackedRows:
             "position_ids": torch.from_numpy(positions),  # (micro, width) int64
             "keep": torch.from_numpy(keep),  # (kept,) int64: places that any line predicts from
             "targets": torch.from_numpy(targets[:, keep]),  # (micro, kept) int64, -100 = ignored
-            "sources": torch.from_numpy(sources[:, keep]),  # (micro, kept) int64
+            "groups": torch.from_numpy(groups[:, keep]),  # (micro, kept) int64
         }
 
 

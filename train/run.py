@@ -31,7 +31,7 @@ from train.output import save_output
 from train.pack import PackedRows, plan_packs
 from train.render import load_template
 from train.stop import StopWhenAsked, stop_requests
-from train.tokens import Rendering, TokenStore, token_store
+from train.tokens import Rendering, TokenStore, open_tokens
 from train.trainer import METRICS, Progress, TagTrainer, checkpoint_step, checkpoints, cut_metrics
 
 RESULT = "result.json"
@@ -92,11 +92,8 @@ def prepare(run: Run, home: Home, mixture: Mixed | None = None) -> Prepared:
         tokenizer = load_tokenizer(run.tokenizer or run.base_model)
     template = load_template(run.template, tokenizer)
     rendering = Rendering(tokenizer, template, run.sequence_length, run.train_on_inputs)
-    store = token_store(home, mixture, f"{mixture.digest}/train", rendering)
-    holdout = None
-    if len(mixture.holdout):
-        held = token_store(home, mixture.holdout, f"{mixture.digest}/holdout", rendering)
-        holdout = _packed(held, run)
+    store, held = open_tokens(home, mixture, rendering)
+    holdout = _packed(held, run) if held is not None else None
     return Prepared(mixture, tokenizer, rendering, _packed(store, run), holdout)
 
 
@@ -160,7 +157,6 @@ def _run(config: Run, home: Home, mixture: Mixed, on_progress: Progress | None) 
             folder,
             prepared.train,
             prepared.holdout,
-            mixture.sources,
             on_progress,
         )
         _train(trainer, folder)

@@ -1,7 +1,7 @@
 """The token store: every row of a mixture rendered once, kept as memory-mapped arrays.
 
 Between rendering and packing; keyed by what decides its bytes, so runs share it.
-Files: ids.bin (int32), learned.bin (uint8), offsets.bin (int64, rows + 1), source.bin (int16),
+Files: ids.bin (int32), learned.bin (uint8), offsets.bin (int64, rows + 1), group.bin (int32),
 position.bin (int64, the row's place in the mixture), refused.jsonl, and store.json last.
 """
 
@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,11 +22,11 @@ import numpy.typing as npt
 from corpus.atomic import new_folder, sole_writer
 from corpus.errors import TrainError
 from corpus.settings import Home
-from train.data import COLUMNS, Rows
+from train.data import COLUMNS, Group, Mixed, Rows, group_rows
 from train.files import seal
 from train.render import Encoded, Template, encode, turns_of
 
-VERSION = 1
+VERSION = 2
 """Part of every key: raise it when rendering or the layout changes."""
 
 BLOCK = 512
@@ -36,7 +36,7 @@ TYPES = {
     "ids": np.int32,
     "learned": np.uint8,
     "offsets": np.int64,
-    "source": np.int16,
+    "group": np.int32,
     "position": np.int64,
 }
 
@@ -52,12 +52,14 @@ class TokenStore:
     ids: npt.NDArray[np.int32]
     learned: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
-    source: npt.NDArray[np.int16]
+    group: npt.NDArray[np.int32]
     position: npt.NDArray[np.int64]
     facts: dict[str, Any]
+    groups: list[Group]
+    """The tags of each code in `group`."""
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.group)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -104,26 +106,50 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return hashlib.sha256((rules + marks).encode()).hexdigest()
 
 
-def token_store(home: Home, rows: Rows, rows_digest: str, rendering: Rendering) -> TokenStore:
-    """Open the store of these rows under this rendering; make it first when it is not there.
+def open_tokens(
+    home: Home, mixture: Mixed, rendering: Rendering
+) -> tuple[TokenStore, TokenStore | None]:
+    """Open the tokens of a mixture's training rows and of its holdout, rendering what is missing.
+
+    Both have the same groups. A mixture without a holdout has None.
 
     Raises:
         TrainError: every row is refused; the message has the reasons.
     """
-    key = rendering.key(rows_digest)
+    parts = {"train": mixture, "holdout": mixture.holdout}
+    groups, codes = group_rows(list(parts.values()))
+    stores = [
+        _token_store(home, rows, code, (f"{mixture.digest}/{name}", rendering), groups)
+        if len(rows) or name == "train"
+        else None
+        for code, (name, rows) in zip(codes, parts.items(), strict=True)
+    ]
+    assert stores[0] is not None
+    return stores[0], stores[1]
+
+
+def _token_store(
+    home: Home,
+    rows: Rows,
+    codes: npt.NDArray[np.int32],
+    named: tuple[str, Rendering],
+    groups: list[Group],
+) -> TokenStore:
+    key = named[1].key(named[0])
     path = home.tokens / key
     if not path.is_dir():
         with sole_writer(home.locks, f"token-{key}"):
             if not path.is_dir():
-                _write(path, rows, rendering)
-    return open_store(path)
+                _write(path, rows, codes, named[1], groups)
+    return _open_store(path)
 
 
-def open_store(path: Path) -> TokenStore:
+def _open_store(path: Path) -> TokenStore:
     """Map the arrays of a store."""
     facts = json.loads((path / "store.json").read_text())
     arrays = {name: _map(path / f"{name}.bin", kind) for name, kind in TYPES.items()}
-    return TokenStore(path, facts=facts, **arrays)
+    groups = [Group(**one) for one in facts["groups"]]
+    return TokenStore(path, facts=facts, groups=groups, **arrays)
 
 
 def _map(file: Path, kind: Any) -> npt.NDArray[Any]:
@@ -132,9 +158,16 @@ def _map(file: Path, kind: Any) -> npt.NDArray[Any]:
     return np.memmap(file, dtype=kind, mode="r")
 
 
-def _write(path: Path, rows: Rows, rendering: Rendering) -> None:
+def _write(
+    path: Path,
+    rows: Rows,
+    codes: npt.NDArray[np.int32],
+    rendering: Rendering,
+    groups: list[Group],
+) -> None:
     with new_folder(path) as temporary:
-        facts = _render_all(temporary, rows, rendering)
+        facts = _render_all(temporary, rows, codes, rendering)
+        facts["groups"] = [asdict(one) for one in groups]
         if len(rows) and not facts["rows"]:
             reasons = ", ".join(f"{reason} ({n})" for reason, n in facts["refused"].items())
             raise TrainError(
@@ -145,26 +178,32 @@ def _write(path: Path, rows: Rows, rendering: Rendering) -> None:
         seal(temporary)
 
 
-def _render_all(folder: Path, rows: Rows, rendering: Rendering) -> dict[str, Any]:
+def _render_all(
+    folder: Path, rows: Rows, codes: npt.NDArray[np.int32], rendering: Rendering
+) -> dict[str, Any]:
     """Render rows block by block into the array files; return the counts."""
     with ExitStack() as stack:
         files: dict[str, IO[Any]] = {
             name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in TYPES
         }
         refused = stack.enter_context((folder / "refused.jsonl").open("w", encoding="utf-8"))
-        return _render_to(files, refused, rows, rendering)
+        return _render_to((files, refused), rows, codes, rendering)
 
 
 def _render_to(
-    files: dict[str, IO[Any]], refused: IO[str], rows: Rows, rendering: Rendering
+    into: tuple[dict[str, IO[Any]], IO[str]],
+    rows: Rows,
+    groups: npt.NDArray[np.int32],
+    rendering: Rendering,
 ) -> dict[str, Any]:
+    files, refused = into
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     files["offsets"].write(np.zeros(1, np.int64).tobytes())
     for start in range(0, len(rows), BLOCK):
         positions = range(start, min(start + BLOCK, len(rows)))
         block = rows.rows(positions, COLUMNS)
-        codes = np.asarray(rows.index.source[start : positions.stop], np.int16)
+        codes = groups[start : positions.stop]
         encoded = _encode_block(block, rendering)
         kept = []
         for number, (row, position) in enumerate(zip(encoded, positions, strict=True)):
@@ -172,7 +211,7 @@ def _render_to(
             if reason is not None:
                 reasons[reason] += 1
                 where = {"position": position, "id": block["id"][number], "reason": reason}
-                source = rows.sources[int(codes[number])].name
+                source = rows.sources[int(rows.index.source[position])].name
                 refused.write(json.dumps({**where, "source": source}) + "\n")
                 continue
             kept.append((row, position, codes[number]))
@@ -196,7 +235,7 @@ def _append(files: dict[str, Any], kept: list[Any], counts: Counter[str]) -> Non
         counts["cut_rows"] += row.cut
         ends.append(counts["tokens"])
     files["offsets"].write(np.array(ends, np.int64).tobytes())
-    files["source"].write(np.array([code for _, _, code in kept], np.int16).tobytes())
+    files["group"].write(np.array([code for _, _, code in kept], np.int32).tobytes())
     files["position"].write(np.array([place for _, place, _ in kept], np.int64).tobytes())
 
 

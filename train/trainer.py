@@ -9,7 +9,6 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +21,6 @@ from corpus.atomic import new_folder, write_text
 from corpus.errors import TrainError
 from train.arguments import total_packs, training_arguments
 from train.config import Run
-from train.data import Tagged
 from train.files import is_whole, seal
 from train.loss import TagSums, token_losses
 from train.methods import is_adapter
@@ -39,7 +37,7 @@ class Progress(Protocol):
 
 
 class TagTrainer(Trainer):
-    """A trainer that knows the source of every token."""
+    """A trainer that knows the group of every token."""
 
     def __init__(
         self,
@@ -48,7 +46,6 @@ class TagTrainer(Trainer):
         folder: Path,
         data: PackedRows,
         holdout: PackedRows | None,
-        sources: Sequence[Tagged],
         on_progress: Progress | None = None,
     ) -> None:
         arguments = training_arguments(run, folder, len(data), evaluates=holdout is not None)
@@ -57,7 +54,7 @@ class TagTrainer(Trainer):
         self.data, self.holdout = data, holdout
         self.loss_is_scaled_for_ga = True
         device = self.args.device
-        self.train_sums, self.eval_sums = TagSums(sources, device), TagSums(sources, device)
+        self.train_sums, self.eval_sums = (TagSums(data.store.groups, device) for _ in range(2))
         self.evaluated_at = -1
         self._making: Path | None = None
         self._logged = time.monotonic()
@@ -100,7 +97,7 @@ class TagTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return this micro batch's share of the step's mean loss, and book it by source."""
+        """Return this micro batch's share of the step's mean loss, and book it by group."""
         losses, codes = token_losses(model, inputs)
         self.train_sums.add(losses, codes)
         # Processes average their gradients, where a sum is meant.
@@ -113,11 +110,8 @@ class TagTrainer(Trainer):
         norm = parent._get_grad_norm(model, grad_norm)
         if not math.isfinite(float(norm)):
             totals = self.train_sums.take()
-            bad = [
-                name
-                for name, total in zip(totals.values["source"], totals.sums, strict=True)
-                if not math.isfinite(total)
-            ]
+            summed = zip(totals.values["source"], totals.sums, strict=True)
+            bad = dict.fromkeys(name for name, total in summed if not math.isfinite(total))
             what = f"loss of {', '.join(bad)}" if bad else "gradient"
             raise TrainError(
                 f"step {self.state.global_step + 1}: the {what} is not finite; nothing of this step"

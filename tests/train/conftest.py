@@ -73,7 +73,7 @@ class Table:
         return Table(records, [self.codes[one] for one in self.held], self.sources)
 
     def value(self, row: int, column: str) -> Any:
-        one = {"input": "", "history": [], "system": None, **self.records[row]}
+        one = {"input": "", "history": [], "system": None, "extra": None, **self.records[row]}
         if column == "id":
             history = [(turn["instruction"], turn["output"]) for turn in one["history"]]
             return row_id(one["instruction"], one["input"], one["output"], history, one["system"])

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from corpus.errors import TrainError
 from corpus.settings import Home
+from train.data import group_rows
 from train.loss import TagSums, cross_entropy, probe_isolation
 from train.model import load_base
 from train.run import read_metrics, run_training
@@ -55,8 +56,9 @@ def sums_by_hand(model: Any, tokenizer: Any, rows: Any) -> dict[str, dict[str, l
         row = {name: values[number] for name, values in table.items()}
         losses = token_losses_by_hand(model, tokenizer, row)
         source = rows.sources[rows.index.source[number]]
-        for tag in ("source", "lang", "task", "gen"):
-            value = source.name if tag == "source" else getattr(source, tag)
+        tags = {tag: getattr(source, tag) for tag in ("lang", "task", "gen")}
+        tags |= {"source": source.name, "category": "train" if "/" in source.name else "-"}
+        for tag, value in tags.items():
             sums.setdefault(tag, {}).setdefault(value, []).extend(losses)
     return sums
 
@@ -147,9 +149,10 @@ def test_chunked_cross_entropy_equals_the_plain_one(monkeypatch: pytest.MonkeyPa
 
 
 def test_sums_by_tag_survive_a_checkpoint(table: Any) -> None:
-    sums = TagSums(table.sources)
+    groups, _ = group_rows([table])
+    sums = TagSums(groups)
     sums.add(torch.tensor([0.1, 0.2, 0.3]), torch.tensor([2, 0, 2]))
-    other = TagSums(table.sources)
+    other = TagSums(groups)
     other.restore(json.loads(json.dumps(sums.state())))
     total = other.take()
     assert total.sums == pytest.approx([0.2, 0, 0.4])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from corpus.settings import Home
 from train.pack import IGNORED, PackedRows, PackOrder, epoch_order, plan_packs
 from train.render import load_template
-from train.tokens import Rendering, token_store
+from train.tokens import Rendering, open_tokens
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=200)
 
@@ -81,7 +81,7 @@ def test_epochs_and_seeds_have_orders_of_their_own_that_never_change() -> None:
 @pytest.fixture
 def data(home: Home, table: Any, tokenizer: Any) -> PackedRows:
     rendering = Rendering(tokenizer, load_template("alpaca", tokenizer), 160)
-    store = token_store(home, table, table.digest, rendering)
+    store = open_tokens(home, table, rendering)[0]
     return PackedRows(store, plan_packs(store.lengths, 160))
 
 
@@ -94,8 +94,8 @@ def test_a_packed_row_restarts_positions_and_predicts_within_rows(data: PackedRo
     assert batch["targets"][0].tolist() == ids[keep + 1].tolist()
     learned = np.concatenate([data.store.row(row)[1] for row in rows])
     assert (keep + 1).tolist() == np.flatnonzero(learned).tolist()
-    sources = np.repeat([data.store.source[row] for row in rows], lengths)
-    assert batch["sources"][0].tolist() == sources[keep].tolist()
+    sources = np.repeat([data.store.group[row] for row in rows], lengths)
+    assert batch["groups"][0].tolist() == sources[keep].tolist()
 
 
 def test_padding_predicts_nothing_and_stands_alone(data: PackedRows) -> None:

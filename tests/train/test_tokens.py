@@ -12,7 +12,7 @@ import pytest
 from corpus.errors import TrainError
 from corpus.settings import Home
 from train.render import Turn, encode, load_template
-from train.tokens import NO_REPLY, NO_ROOM, Rendering, token_store
+from train.tokens import NO_REPLY, NO_ROOM, Rendering, open_tokens
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def rendering(tokenizer: Any) -> Callable[..., Rendering]:
 def test_a_store_holds_what_rendering_gives(
     home: Home, table: Any, tokenizer: Any, rendering: Callable[..., Rendering]
 ) -> None:
-    store = token_store(home, table, table.digest, rendering())
+    store = open_tokens(home, table, rendering())[0]
     assert len(store) == len(table)
     columns = ("instruction", "input", "output", "history", "system")
     rows = table.rows(range(len(table)), columns)
@@ -39,7 +39,7 @@ def test_a_store_holds_what_rendering_gives(
         ids, learned = store.row(row)
         assert ids.tolist() == expected.ids
         assert learned.astype(bool).tolist() == expected.learned
-    assert store.source.tolist() == table.index.source.tolist()
+    assert store.group.tolist() == table.index.source.tolist()
     assert store.learned_tokens == int(store.learned.sum())
     assert store.facts["tokens"] == len(store.ids)
 
@@ -47,9 +47,9 @@ def test_a_store_holds_what_rendering_gives(
 def test_the_same_rendering_is_made_once(
     home: Home, table: Any, rendering: Callable[..., Rendering]
 ) -> None:
-    first = token_store(home, table, table.digest, rendering())
+    first = open_tokens(home, table, rendering())[0]
     made = (first.path / "ids.bin").stat().st_mtime_ns
-    assert token_store(home, table, table.digest, rendering()).path == first.path
+    assert open_tokens(home, table, rendering())[0].path == first.path
     assert (first.path / "ids.bin").stat().st_mtime_ns == made
 
 
@@ -76,7 +76,7 @@ def test_rows_with_nothing_to_learn_are_refused_by_id_and_reason(
         {"instruction": "word " * 300, "output": "Hello"},
     ]
     table = table_of(rows, [0, 1, 2])
-    store = token_store(home, table, table.digest, rendering())
+    store = open_tokens(home, table, rendering())[0]
     assert store.facts["refused"] == {NO_REPLY: 1, NO_ROOM: 1}
     ids = table.rows(range(3), ["id"])["id"]
     assert list(store.refused()) == [
@@ -91,7 +91,7 @@ def test_all_rows_refused_is_an_error_and_leaves_no_store(
 ) -> None:
     table = table_of([{"instruction": "Hi", "output": "Hello"}] * 3)
     with pytest.raises(TrainError, match=r"every one of the 3 rows is refused: .*\(3\)"):
-        token_store(home, table, table.digest, rendering(8))
+        open_tokens(home, table, rendering(8))
     assert list(home.tokens.iterdir()) == []
 
 
@@ -99,14 +99,14 @@ def test_a_long_row_is_cut_and_counted(
     home: Home, table_of: Callable[..., Any], rendering: Callable[..., Rendering]
 ) -> None:
     table = table_of([{"instruction": "Hi", "output": "Hello " * 300}])
-    store = token_store(home, table, table.digest, rendering())
+    store = open_tokens(home, table, rendering())[0]
     assert (store.facts["cut_rows"], store.lengths.tolist()) == (1, [128])
 
 
 def test_train_on_inputs_learns_all_but_the_first_token(
     home: Home, table: Any, rendering: Callable[..., Rendering]
 ) -> None:
-    store = token_store(home, table, table.digest, rendering(train_on_inputs=True))
+    store = open_tokens(home, table, rendering(train_on_inputs=True))[0]
     _, learned = store.row(0)
     assert learned.tolist() == [0] + [1] * (len(learned) - 1)
 
@@ -123,6 +123,6 @@ def test_a_writer_that_dies_leaves_nothing_that_counts(
     with monkeypatch.context() as patched:
         patched.setattr("train.tokens.seal", die)
         with pytest.raises(KeyboardInterrupt):
-            token_store(home, table, table.digest, rendering())
+            open_tokens(home, table, rendering())[0]
     assert list(home.tokens.iterdir()) == []
-    assert np.all(token_store(home, table, table.digest, rendering()).lengths > 0)
+    assert np.all(open_tokens(home, table, rendering())[0].lengths > 0)
