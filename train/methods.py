@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from corpus.registry import Registry
-from train.config import Method
+from train.config import Method, Run
 
 METHODS: Registry[Callable[[Any, Method], Any]] = Registry("method")
 """Name -> function(base model, settings) -> the model to train."""
@@ -59,3 +59,23 @@ def parameter_counts(model: Any) -> tuple[int, int]:
     """Return the trainable and all parameters; a tied weight counts once."""
     numbers = [(one.numel(), one.requires_grad) for one in model.parameters()]
     return sum(n for n, trains in numbers if trains), sum(n for n, _ in numbers)
+
+
+def after_step(model: Any, step: int) -> None:
+    """Let a method act after the optimizer's step, while the gradients are still there."""
+
+
+def extra_loss(model: Any) -> Any | None:
+    """Return what a method adds to the loss of a step, None where it adds nothing."""
+    return None
+
+
+def parameter_groups(model: Any, run: Run) -> list[dict[str, Any]]:
+    """Return the optimizer's groups; weights of one dimension (biases, norms) never decay."""
+    trained = [one for one in model.parameters() if one.requires_grad]
+    decay = run.optimizer.weight_decay
+    groups = [
+        {"params": [one for one in trained if one.ndim > 1], "weight_decay": decay},
+        {"params": [one for one in trained if one.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

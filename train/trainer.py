@@ -19,6 +19,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from corpus.atomic import new_folder, write_text
 from corpus.errors import TrainError
+from train import methods
 from train.arguments import total_packs, training_arguments
 from train.config import Run
 from train.files import is_whole, seal
@@ -83,6 +84,14 @@ class TagTrainer(Trainer):
             generator=torch.Generator(),
         )
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Make the run's optimizer over the groups that its method asks for."""
+        if self.optimizer is None:
+            trained: Any = model if model is not None else self.model
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, trained)
+            self.optimizer = kind(methods.parameter_groups(trained, self.run), **options)
+        return self.optimizer
+
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> torch.Tensor:
         """Count the learned tokens of a whole step, over all its micro batches and processes."""
         count = sum((one["targets"] != IGNORED).sum() for one in batch_samples)
@@ -102,6 +111,9 @@ class TagTrainer(Trainer):
         self.train_sums.add(losses, codes)
         # Processes average their gradients, where a sum is meant.
         loss = losses.sum() / num_items_in_batch * self.args.world_size
+        extra = methods.extra_loss(self.model)
+        if extra is not None:
+            loss = loss + extra / self.current_gradient_accumulation_steps
         return (loss, None) if return_outputs else loss
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
@@ -216,6 +228,9 @@ class _Steps(TrainerCallback):
     def __init__(self, on_progress: Progress | None) -> None:
         self.on_progress = on_progress
         self.note = ""
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        methods.after_step(others["model"], state.global_step + 1)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> Any:
         if state.global_step >= state.max_steps:
