@@ -9,6 +9,7 @@ WoolgatherError
 ├── BusyError (RuntimeError)       another process writes the same thing
 ├── CrawlError (RuntimeError)      an endpoint, a journal or a cap on money stopped a crawl
 ├── TrainError (RuntimeError)      training, merging or checking a model failed
+├── PublishError (RuntimeError)    what was asked cannot be published
 └── MissingExtraError (ImportError) an optional dependency is not installed
 
 A message says where, what was expected, what was got, and the way out, in one line.
@@ -59,6 +60,10 @@ class CrawlError(WoolgatherError, RuntimeError):
 
 class TrainError(WoolgatherError, RuntimeError):
     """Raised when a model cannot be trained, merged, checked or loaded as asked."""
+
+
+class PublishError(WoolgatherError, RuntimeError):
+    """Raised when something cannot be published as asked: not there, not allowed, not taken."""
 
 
 class MissingExtraError(WoolgatherError, ImportError):

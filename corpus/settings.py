@@ -51,6 +51,11 @@ class Home:
         return self.path / "tokens"
 
     @property
+    def publications(self) -> Path:
+        """`publications/<org>--<name>/`: folders that are published, as they were written last."""
+        return self.path / "publications"
+
+    @property
     def locks(self) -> Path:
         """`locks/`: one lock file for each thing that has a single writer."""
         return self.path / "locks"
