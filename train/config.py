@@ -216,8 +216,25 @@ class Run(Section):
     def _consistent(self) -> Run:
         if self.epochs is not None and self.steps is not None:
             raise ValueError("give epochs or steps, not both")
-        self.rows_a_step()
+        self.passes_a_step(self.processes or 1)
+        if self.processes is not None and self.distributed == "none":
+            raise ValueError(
+                f"processes {self.processes} needs distributed: ddp, fsdp, zero2 or zero3, got none"
+            )
         return self
+
+    def passes_a_step(self, n_processes: int) -> int:
+        """Return the forward passes of each process in one optimizer step, whose size is fixed."""
+        rows, at_once = self.rows_a_step(), self.batch.micro * n_processes
+        if rows % at_once:
+            below = rows // at_once * at_once
+            near = f"{below} or {below + at_once}" if below else f"{at_once}"
+            split = f" x {n_processes} processes" if n_processes > 1 else ""
+            raise ValueError(
+                f"batch: {rows} packed rows a step are no multiple of micro {self.batch.micro}"
+                f"{split}. Nearest: {near}"
+            )
+        return rows // at_once
 
     def rows_a_step(self) -> int:
         """Return the packed rows of one optimizer step."""
@@ -230,10 +247,6 @@ class Run(Section):
                     f"batch.tokens must be a multiple of sequence_length {self.sequence_length},"
                     f" got {batch.tokens}"
                 )
-        if rows % batch.micro:
-            raise ValueError(
-                f"batch.micro must divide the {rows} packed rows of a step, got {batch.micro}"
-            )
         return rows
 
     def dump(self) -> str:
