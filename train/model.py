@@ -45,7 +45,7 @@ def model_folder(name: str | Path) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
     try:
         return Path(snapshot_download(str(name), allow_patterns=wanted))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
@@ -55,12 +55,14 @@ def model_folder(name: str | Path) -> Path:
         ) from error
 
 
-def load_tokenizer(name: str | Path) -> Any:
+def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Any:
     """Load a tokenizer, and refuse one that does not tokenize."""
     from transformers import AutoTokenizer
 
+    folder = model_folder(name)
+    code = runs_code(folder / "tokenizer_config.json", trust_remote_code, shipped=True)
     with _plain_errors(f"tokenizer {str(name)!r}"):
-        tokenizer = AutoTokenizer.from_pretrained(str(model_folder(name)))
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=code)
     if not tokenizer("a", add_special_tokens=False).input_ids:
         raise TrainError(
             f"tokenizer {str(name)!r}: it encodes text to nothing; its files are broken"
@@ -68,32 +70,150 @@ def load_tokenizer(name: str | Path) -> Any:
     return tokenizer
 
 
-def load_base(name: str | Path, dtype: str = "float32") -> Any:
+def load_base(
+    name: str | Path,
+    dtype: str = "float32",
+    *,
+    quantize: str = "none",
+    attention: str = "auto",
+    trust_remote_code: bool = False,
+) -> Any:
     """Load a causal language model for training or answering, on the CPU.
 
     Raises:
-        TrainError: it is absent, quantised, or of a kind that transformers does not ship.
+        TrainError: it is absent, damaged, quantised, of a kind that transformers does not ship
+            and whose code may not run, or cannot have the asked attention.
     """
-    from transformers import AutoModelForCausalLM
+    from train.inputs import accept_batches
 
     folder = model_folder(name)
     refuse_quantised(folder)
+    weight_files(folder)
+    options: dict[str, Any] = {"dtype": dtype, **attention_option(attention, dtype)}
+    if quantize != "none":
+        from train.quantise import quantisation_config
+
+        options["quantization_config"] = quantisation_config(quantize, dtype)
     with _plain_errors(f"model {str(name)!r}"):
-        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype)
+        auto, code = _auto_class(folder, trust_remote_code)
+        model = auto.from_pretrained(str(folder), trust_remote_code=code, **options)
+        if attention == "auto" and not why_no_flash(dtype):
+            # A model that cannot keeps what it has.
+            with contextlib.suppress(ValueError, ImportError):
+                model.set_attn_implementation("flash_attention_2")
     # peft writes this name into adapters: keep what the user gave.
     model.name_or_path = model.config._name_or_path = str(name)
+    accept_batches(model)
     return model
 
 
-def load_shape(name: str | Path) -> Any:
+def load_shape(name: str | Path, trust_remote_code: bool = False) -> Any:
     """Build a model on the meta device: names and shapes of all weights, and no memory."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     folder = model_folder(name)
-    auto: Any = AutoModelForCausalLM
     with _plain_errors(f"model {str(name)!r}"), torch.device("meta"):
-        return auto.from_config(AutoConfig.from_pretrained(str(folder)))
+        auto, code = _auto_class(folder, trust_remote_code)
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=code)
+        return auto.from_config(config, trust_remote_code=code)
+
+
+def _auto_class(folder: Path, trust_remote_code: bool) -> tuple[Any, bool]:
+    """Return the class that loads a folder's model, and whether the folder's own code runs."""
+    from transformers import AutoModel, AutoModelForCausalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    config = base_config(folder)
+    shipped = config.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    code = runs_code(folder / "config.json", trust_remote_code, shipped=shipped)
+    # ChatGLM-6B names its language model AutoModel.
+    plain = not code or "AutoModelForCausalLM" in config["auto_map"]
+    return AutoModelForCausalLM if plain else AutoModel, code
+
+
+def runs_code(config: Path, allowed: bool, *, shipped: bool) -> bool:
+    """Tell whether Python code that a model's folder brings will run.
+
+    Raises:
+        TrainError: it would have to, and may not.
+    """
+    loaded = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    named = [one if isinstance(one, str) else one[0] for one in loaded.get("auto_map", {}).values()]
+    if named and not allowed and not shipped:
+        files = sorted({one.rpartition("--")[2].rpartition(".")[0] + ".py" for one in named})
+        raise TrainError(
+            f"{config.parent}: this model needs code that it brings itself ({', '.join(files)})."
+            " Read it; then allow it to run: --set trust_remote_code=true"
+        )
+    return bool(named) and allowed
+
+
+def why_no_flash(dtype: str) -> str:
+    """Return what flash-attention lacks here; empty when it can be used."""
+    import torch
+    from transformers.utils.import_utils import is_flash_attn_2_available
+
+    if not torch.cuda.is_available():
+        return "a CUDA GPU"
+    if not is_flash_attn_2_available():
+        return "the package flash-attn"
+    return "" if dtype in ("bfloat16", "float16") else "dtype: bfloat16"
+
+
+def attention_option(attention: str, dtype: str) -> dict[str, str]:
+    """Return a model's loading option for an attention kernel; none for auto.
+
+    Raises:
+        TrainError: flash-attention is asked for where it cannot run.
+    """
+    lacking = why_no_flash(dtype) if attention == "flash" else ""
+    if lacking:
+        raise TrainError(f"attention: flash needs {lacking}. Set attention: auto")
+    names = {"flash": "flash_attention_2", "flex": "flex_attention"}
+    return {} if attention == "auto" else {"attn_implementation": names.get(attention, attention)}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors shards of a model.
+
+    Raises:
+        TrainError: it has none, one is missing, or one is not whole.
+    """
+    from safetensors import SafetensorError
+
+    from train.tensors import names_in
+
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        got = next((one.name for one in sorted(folder.glob("*.bin"))), "nothing of the kind")
+        raise TrainError(
+            f"{folder}: expected model*.safetensors, got {got}. Convert .bin files: woolgather"
+            " convert-base --base FOLDER --out NEW"
+        )
+    index = folder / "model.safetensors.index.json"
+    table = json.loads(index.read_text())["weight_map"] if index.is_file() else {}
+    for name in sorted({*table.values()} - {one.name for one in files}):
+        raise TrainError(f"{folder}: {name} is missing, which {index.name} names")
+    for file in files:
+        try:
+            names_in(file)
+        except SafetensorError as error:
+            raise TrainError(f"{file}: not a whole safetensors file. Fetch it again") from error
+    return files
+
+
+def refuse_vocabulary(tokenizer: Any, base: str | Path) -> None:
+    """Raise when a tokenizer makes tokens that a base model has no embedding for."""
+    config = base_config(model_folder(base))
+    config = config.get("text_config", config)
+    rows = config.get("padded_vocab_size") or config.get("vocab_size")
+    largest = max(tokenizer.get_vocab().values())
+    if rows is not None and largest >= rows:
+        raise TrainError(
+            f"tokenizer: its ids go up to {largest}, but {base} has {rows} embeddings. Give the"
+            " tokenizer that belongs to the base"
+        )
 
 
 def base_config(folder: Path) -> dict[str, Any]:
@@ -156,8 +276,9 @@ def _plain_errors(what: str) -> Iterator[None]:
     """Turn a library's loading error into one line of ours."""
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        if isinstance(error, TrainError):
-            raise
+    except TrainError:
+        raise
+    # A model's own code, written for another transformers, fails in any way.
+    except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TrainError(f"{what}: cannot be loaded: {reason}") from error
