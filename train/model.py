@@ -85,6 +85,7 @@ def load_base(
             and whose code may not run, or cannot have the asked attention.
     """
     from train.inputs import accept_batches
+    from train.quantise import quantisation_config
 
     folder = model_folder(name)
     refuse_quantised(folder)
