@@ -13,7 +13,7 @@ import torch
 
 from corpus.errors import TrainError
 from corpus.settings import Home
-from train.arguments import total_packs
+from train.arguments import optimizer_steps
 from train.config import Run
 from train.data import COLUMNS, Mixed
 from train.loss import token_losses
@@ -54,7 +54,8 @@ def plan_run(run: Run, home: Home, mixture: Mixed | None = None) -> Plan:
     prepared = prepare(run, home, mixture)
     store, packs = prepared.train.store, len(prepared.train)
     with quiet_libraries():
-        model = METHODS[run.method.type](load_shape(run.base_model), run.method)
+        steps = optimizer_steps(run, packs)
+        model = METHODS[run.method.type].build(load_shape(run.base_model), run.method, steps)
     trainable, parameters = parameter_counts(model)
     return Plan(
         rows=len(store),
@@ -65,7 +66,7 @@ def plan_run(run: Run, home: Home, mixture: Mixed | None = None) -> Plan:
         packs=packs,
         fill=store.facts["tokens"] / (packs * run.sequence_length),
         holdout_rows=len(prepared.holdout.store) if prepared.holdout else 0,
-        steps=-(-total_packs(run, packs) // run.rows_a_step()),
+        steps=steps,
         trainable=trainable,
         parameters=parameters,
     )
@@ -94,7 +95,7 @@ def check_run(
     """Look at the first rows, the masks, the template, packing and accumulation."""
     prepared = prepare(run, home, mixture)
     with quiet_libraries():
-        model = build_model(run)
+        model = build_model(run, optimizer_steps(run, len(prepared.train)))
         findings = [
             _refused(prepared),
             _turn_ends(prepared),

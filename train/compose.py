@@ -54,18 +54,19 @@ def validate(values: Mapping[str, Any], where: Mapping[Path_, str], name: str) -
     Raises:
         RecipeError: all errors at once.
     """
-    from train.methods import METHODS
+    from train.methods import unfit_settings
 
     try:
         run = Run.model_validate(values)
     except ValidationError as error:
         lines = [_line(one, where, name) for one in error.errors()]
         raise RecipeError("\n".join(lines)) from None
-    if run.method.type not in METHODS:
-        place = where.get(("method", "type"), name)
-        raise RecipeError(
-            f"{place}: method.type: got {run.method.type!r}, supported: {', '.join(METHODS)}"
-        )
+    unfit = [
+        f"{where.get(path, where.get(path[:1], name))}: {'.'.join(path)}: {reason}"
+        for path, reason in unfit_settings(run)
+    ]
+    if unfit:
+        raise RecipeError("\n".join(unfit))
     return run
 
 

@@ -22,10 +22,11 @@ from corpus.atomic import remove_unfinished, sole_writer, write_text
 from corpus.errors import RecipeError, TrainError
 from corpus.settings import Home
 from train import data
+from train.arguments import optimizer_steps
 from train.config import Run
 from train.data import TAGS, Mixed
 from train.loss import probe_isolation
-from train.methods import METHODS, parameter_counts
+from train.methods import METHODS, parameter_counts, refuse_unfit
 from train.model import load_base, load_tokenizer, quiet_libraries
 from train.output import save_output
 from train.pack import PackedRows, plan_packs
@@ -90,7 +91,7 @@ def prepare(run: Run, home: Home, mixture: Mixed | None = None) -> Prepared:
     mixture = mixture if mixture is not None else data.open_mixture(run.mixture, home)
     with quiet_libraries():
         tokenizer = load_tokenizer(run.tokenizer or run.base_model)
-    template = load_template(run.template, tokenizer)
+    template = load_template(run.template, tokenizer, learn_turns=run.learn_turns)
     rendering = Rendering(tokenizer, template, run.sequence_length, run.train_on_inputs)
     store, held = open_tokens(home, mixture, rendering)
     holdout = _packed(held, run) if held is not None else None
@@ -142,13 +143,14 @@ def default_name(config: Run, mixture: Mixed) -> str:
 
 def _run(config: Run, home: Home, mixture: Mixed, on_progress: Progress | None) -> RunResult:
     folder = home.runs / str(config.name)
+    refuse_unfit(config)
     finished = _open_folder(folder, config, mixture)
     if finished:
         return finished
     started = time.monotonic()
     prepared = prepare(config, home, mixture)
     with quiet_libraries():
-        model = build_model(config)
+        model = build_model(config, optimizer_steps(config, len(prepared.train)))
         if config.packing:
             probe_rows(model, prepared.train.store)
         trainer = TagTrainer(
@@ -166,13 +168,13 @@ def _run(config: Run, home: Home, mixture: Mixed, on_progress: Progress | None) 
     return _finish(trainer, prepared, output, seconds)
 
 
-def build_model(config: Run) -> Any:
+def build_model(config: Run, steps: int) -> Any:
     """Load the base and make it trainable; the seed decides an adapter's first weights."""
     # Weights that all train stay in float32; a frozen base may be held in less.
     dtype = "float32" if config.method.type == "full" else config.dtype
-    base = load_base(config.base_model, dtype)
+    base = load_base(config.base_model, dtype, quantize=config.quantize)
     transformers.set_seed(config.seed)
-    return METHODS[config.method.type](base, config.method)
+    return METHODS[config.method.type].build(base, config.method, steps)
 
 
 def probe_rows(model: Any, store: TokenStore) -> float:
