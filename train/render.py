@@ -1,8 +1,7 @@
-"""Rendering: a row becomes parts of text, and parts become tokens with the learned ones marked.
+"""Rendering: a row becomes parts of text, each learned or not, as its template says.
 
-The same template object renders for training (`encode`) and for generation (`encode_prompt`): the
-prompt is encoded up to the reply, the reply apart from it, so both see the same prompt tokens.
-Only the template's own text may contain special tokens; data is always encoded as plain text.
+The same template object renders for training and for generation; `train.encode` makes tokens of
+the parts. Only the template's own text may contain special tokens; data stays text.
 """
 
 from __future__ import annotations
@@ -10,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ import yaml
 
 from corpus.errors import RecipeError, TrainError
 from corpus.registry import suggest
+from train.encode import Part, encode, encode_plain
 
 FOLDER = Path(__file__).with_name("templates")
 CHAT = "chat"
@@ -32,16 +33,6 @@ class Turn:
     instruction: str
     output: str | None = None
     input: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a rendered row."""
-
-    text: str
-    learned: bool = False
-    special: bool = False
-    """The text is one special token of the tokenizer, not text to be split."""
 
 
 class Template(Protocol):
@@ -59,38 +50,105 @@ class Template(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TextTemplate:
-    """A template of plain text, read from train/templates."""
+    """A template of train/templates. In its shapes {bos} and {eos} are the tokenizer's tokens,
+    {begin} the one that it begins texts with, if any; {round} and {before} number a turn.
+    """
 
     name: str
-    opening: str
-    opening_input: str
-    system: str
     turn: str
-    turn_input: str
-    between: str
-    begin: str
-    end: str
+    """The prompt of a turn: {instruction}."""
+    turn_input: str = ""
+    """The same with {input}; left out: the instruction and its input `joined`."""
+    joined: str = "{instruction}\n\n{input}"
+    earlier: str = ""
+    """An earlier turn whole with its {output}, where a model cannot learn more than one reply."""
+    opening: str = "{begin}{system}"
+    opening_input: str = ""
+    """The opening when the last turn has an input; left out: the same."""
+    system: str = "{system}\n\n"
+    """How a row's system prompt is put, if it has one."""
+    default_system: str = ""
+    reply: str = "{output}"
+    end: str = "{eos}"
+    between: str = ""
+    """Before every turn but the first."""
+    tokens: tuple[str, ...] = ()
+    """What in the shapes is one token of its own."""
+    dialogue: TextTemplate | None = None
+    """Renders rows of several turns instead."""
+    marks: tuple[tuple[str, str], ...] = (("{begin}", ""), ("{bos}", ""), ("{eos}", ""))
+    risky: tuple[str, ...] = ()
+    """Of the tokens those that this tokenizer sees even in text that is to stay text."""
+    last_only: bool = False
+    """Learn only the last reply and its end."""
 
     @property
     def identity(self) -> str:
         """Hash the template and the tokenizer's begin and end tokens."""
-        fields = [getattr(self, one) for one in self.__slots__]
-        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
 
     def parts(self, turns: Sequence[Turn], system: str | None) -> list[Part]:
         """Render turns; the last one is a prompt when it has no output."""
-        begin = [Part(self.begin, special=True)] if self.begin else []
-        opening = self.opening_input if turns[-1].input else self.opening
-        lead = fill(opening, system=fill(self.system, system=system) if system else "")
-        parts = begin
-        for turn in turns:
-            shape = self.turn_input if turn.input else self.turn
-            asked = fill(shape, instruction=turn.instruction, input=turn.input)
-            parts = [*parts, Part(lead + asked)]
-            lead = self.between
+        if self.dialogue and len(turns) > 1:
+            return self.dialogue.parts(turns, system)
+        system = system or self.default_system
+        lead = self._put(self.system, {"system": system}) if system else []
+        opening = (turns[-1].input and self.opening_input) or self.opening
+        parts = self._put(opening, {"system": lead})
+        for number, turn in enumerate(turns):
+            parts += self._put(self.between, {}) if number else []
+            if self.earlier and number < len(turns) - 1:
+                parts += self._asked(self.earlier, turn, number)
+                continue
+            parts += self._asked((turn.input and self.turn_input) or self.turn, turn, number)
             if turn.output is not None:
-                parts += [Part(turn.output, learned=True), Part(self.end, True, special=True)]
-        return parts
+                parts += self._put(self.reply, {"output": turn.output}, learned=True)
+                parts += self._put(self.end, {}, learned=True)
+        return only_last(parts) if self.last_only else parts
+
+    def _asked(self, shape: str, turn: Turn, number: int) -> list[Part]:
+        asked = {"instruction": turn.instruction, "input": turn.input}
+        if turn.input and "{input}" not in shape:
+            asked["instruction"] = fill(self.joined, **asked)
+        count = {"round": str(number + 1), "before": str(number)}
+        return self._put(shape, {**asked, **count, "output": turn.output or ""})
+
+    def _put(
+        self, shape: str, values: Mapping[str, str | list[Part]], learned: bool = False
+    ) -> list[Part]:
+        """Return a shape as parts; values stay text, whatever they hold."""
+        marks = dict(self.marks)
+        parts: list[Part] = []
+        for place, text in enumerate(split_shape(shape, self.tokens)):
+            value = values.get(text[1:-1]) if place % 2 else None
+            if isinstance(value, list):
+                parts += value
+            elif value is None:
+                parts.append(Part(marks.get(text, text), learned, special=place % 2 == 1))
+            else:
+                parts += self._data(value, learned)
+        return [one for one in parts if one.text]
+
+    def _data(self, text: str, learned: bool) -> list[Part]:
+        """Return text in parts, none of which holds a token that the tokenizer would see in it."""
+        marks = "|".join(f"(?<={re.escape(one[0])})(?={re.escape(one[1:])})" for one in self.risky)
+        pieces = re.split(marks, text) if marks else [text]
+        return [Part(one, learned, apart=place > 0) for place, one in enumerate(pieces)]
+
+
+@cache
+def split_shape(shape: str, tokens: tuple[str, ...]) -> list[str]:
+    """Split a shape; names in braces and tokens have the odd places."""
+    return re.split("(" + "|".join([r"\{\w+\}", *map(re.escape, tokens)]) + ")", shape)
+
+
+def only_last(parts: list[Part]) -> list[Part]:
+    """Return the parts with only the last reply and its end learned."""
+    end = max((place for place, one in enumerate(parts) if one.learned), default=-1)
+    start = end
+    while start > 0 and parts[start - 1].learned:
+        start -= 1
+    return [replace(one, learned=False) for one in parts[:start]] + parts[start:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +158,13 @@ class ChatTemplate:
     tokenizer: Any
     specials: tuple[str, ...]
     name: str = CHAT
+    last_only: bool = False
 
     @property
     def identity(self) -> str:
         """Hash the chat template."""
-        return hashlib.sha256(str(self.tokenizer.chat_template).encode()).hexdigest()
+        made_of = f"{self.tokenizer.chat_template}{self.last_only}"
+        return hashlib.sha256(made_of.encode()).hexdigest()
 
     def parts(self, turns: Sequence[Turn], system: str | None) -> list[Part]:
         """Render turns; the last one is a prompt when it has no output."""
@@ -123,15 +183,18 @@ class ChatTemplate:
             )
         parts: list[Part] = []
         for number, piece in enumerate(split):
-            if number % 2 == 0:
-                reply_before = number > 0 and data[number // 2 - 1][1]
-                parts += self._scaffold(piece, reply_before)
+            value, is_reply = data[number // 2] if number < len(split) - 1 else ("", False)
+            if number % 2:
+                parts.append(Part(value or "", learned=is_reply))
                 continue
-            value, is_reply = data[number // 2]
+            # The space before a reply is the model's to say: generation prompts end without.
+            cut = piece.rstrip(" ") if is_reply else piece
+            parts += self._scaffold(cut, number > 0 and data[number // 2 - 1][1])
             if is_reply and value is None:
-                return parts
-            parts.append(Part(value or "", learned=is_reply))
-        return parts
+                break
+            parts.append(Part(piece[len(cut) :], learned=True))
+        parts = [one for one in parts if one.text]
+        return only_last(parts) if self.last_only else parts
 
     def _scaffold(self, text: str, after_reply: bool) -> list[Part]:
         """Split the template's own text at special tokens; learn up to the first after a reply."""
@@ -188,33 +251,63 @@ def turns_of(row: Mapping[str, Any]) -> list[Turn]:
     return [*earlier, Turn(row["instruction"], row["output"], row["input"] or "")]
 
 
-def load_template(name: str, tokenizer: Any) -> Template:
-    """Return the template of a name, bound to a tokenizer.
+def load_template(name: str, tokenizer: Any, *, learn_turns: str = "all") -> Template:
+    """Return the template of a name, bound to a tokenizer; it marks all replies, or the last one.
 
     Raises:
         RecipeError: there is none of that name.
         TrainError: the tokenizer lacks what the template needs.
     """
+    last_only = learn_turns == "last"
     if name == CHAT:
         if not tokenizer.chat_template:
             raise TrainError(
                 "template chat: the tokenizer has no chat template. Choose another: template:"
                 f" {', '.join(template_names())}"
             )
-        return ChatTemplate(tokenizer, tuple(tokenizer.all_special_tokens))
+        return ChatTemplate(tokenizer, tuple(tokenizer.all_special_tokens), last_only=last_only)
     if name not in template_names():
         raise RecipeError(
             f"template {name!r} is unknown.{suggest(name, [*template_names(), CHAT])}"
         )
-    if tokenizer.eos_token is None:
-        raise TrainError(f"template {name}: the tokenizer has no end-of-sequence token")
-    return text_template(name, _begin(tokenizer), tokenizer.eos_token)
+    marks = {"{begin}": _begin(tokenizer), "{bos}": tokenizer.bos_token or ""}
+    marks["{eos}"] = tokenizer.eos_token or ""
+    template = text_template(name, marks=tuple(marks.items()), last_only=last_only)
+    _refuse_unknown(template, tokenizer)
+    risky = [one for one in (*template.tokens, *marks.values()) if one and _shows(tokenizer, one)]
+    if not risky:
+        return template
+    return text_template(name, marks=template.marks, last_only=last_only, risky=tuple(risky))
 
 
-def text_template(name: str, begin: str = "", end: str = "") -> TextTemplate:
-    """Read a template of train/templates; without begin and end it renders plain text."""
+def _shows(tokenizer: Any, token: str) -> bool:
+    """Tell whether a tokenizer makes a token out of text that happens to spell it."""
+    return tokenizer.convert_tokens_to_ids(token) in encode_plain(tokenizer, [f"a{token}a"])[0]
+
+
+def text_template(name: str, **bound: Any) -> TextTemplate:
+    """Read a template of train/templates; bound to no tokenizer it renders plain text."""
     fields = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    return TextTemplate(**fields, begin=begin, end=end)
+    fields |= bound | {"tokens": tuple(fields.get("tokens", ()))}
+    changed = fields.pop("dialogue", None)
+    dialogue = TextTemplate(**fields | changed) if changed else None
+    return TextTemplate(**fields, dialogue=dialogue)
+
+
+def _refuse_unknown(template: TextTemplate, tokenizer: Any) -> None:
+    """Raise when a tokenizer does not know what a template is made of."""
+    values = [*asdict(template).values(), *asdict(template.dialogue or template).values()]
+    shapes = "".join(one for one in values if isinstance(one, str))
+    absent = [one for one in ("{bos}", "{eos}") if one in shapes and not dict(template.marks)[one]]
+    unknown = (None, tokenizer.unk_token_id)
+    absent += [one for one in template.tokens if tokenizer.convert_tokens_to_ids(one) in unknown]
+    if absent:
+        words = {"{bos}": "a token for the beginning", "{eos}": "an end-of-sequence token"}
+        raise TrainError(
+            f"template {template.name}: expected a tokenizer with"
+            f" {', '.join(words.get(one, one) for one in absent)}, got one without."
+            " Choose another template, or a base model of the template's family."
+        )
 
 
 def template_names() -> list[str]:
@@ -229,49 +322,9 @@ def _begin(tokenizer: Any) -> str:
     return str(bos) if starts else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """The tokens of one row, and which of them are learned."""
-
-    ids: list[int]
-    learned: list[bool]
-
-
-def encode(tokenizer: Any, rendered: Iterable[list[Part]]) -> list[Encoded]:
-    """Encode rendered rows with one call of the tokenizer.
-
-    Neighbouring parts of text that are all learned or all not are encoded as one text. No special
-    token is added, and none is recognised inside text.
-    """
-    rows = [_runs(parts) for parts in rendered]
-    texts = [run.text for runs in rows for run in runs if not run.special]
-    options = {"add_special_tokens": False, "split_special_tokens": True}
-    ids = iter(tokenizer(texts, **options).input_ids if texts else [])
-    result = []
-    for runs in rows:
-        row = Encoded([], [])
-        for run in runs:
-            new = [tokenizer.convert_tokens_to_ids(run.text)] if run.special else next(ids)
-            row.ids.extend(new)
-            row.learned.extend([run.learned] * len(new))
-        result.append(row)
-    return result
-
-
 def encode_prompt(
     tokenizer: Any, template: Template, turns: Sequence[Turn], system: str | None = None
 ) -> list[int]:
     """Return the tokens after which the model is to answer the last turn."""
     asked = [*turns[:-1], Turn(turns[-1].instruction, None, turns[-1].input)]
     return encode(tokenizer, [template.parts(asked, system)])[0].ids
-
-
-def _runs(parts: Iterable[Part]) -> list[Part]:
-    runs: list[Part] = []
-    for part in parts:
-        last = runs[-1] if runs else None
-        if last and not last.special and not part.special and last.learned == part.learned:
-            runs[-1] = Part(last.text + part.text, part.learned)
-        elif part.text:
-            runs.append(part)
-    return runs

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from corpus.errors import RecipeError, TrainError
-from train.render import Encoded, Part, Turn, encode, encode_prompt, load_template, template_names
+from train.encode import Encoded, Part, encode
+from train.render import Turn, encode_prompt, load_template, template_names, text_template
 
 WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further"
@@ -142,13 +143,15 @@ def test_a_tokenizer_without_chat_template_is_told(tokenizer: Any) -> None:
         load_template("chat", tokenizer)
 
 
-def test_templates_are_named_as_their_files(tokenizer: Any) -> None:
-    assert [load_template(name, tokenizer).name for name in template_names()] == template_names()
+def test_templates_are_named_as_their_files() -> None:
+    assert [text_template(name).name for name in template_names()] == template_names()
 
 
 def test_a_template_is_known_by_its_text(tokenizer: Any) -> None:
     names = template_names()
-    assert len({load_template(name, tokenizer).identity for name in names}) == len(names)
+    assert len({text_template(name).identity for name in names}) == len(names)
+    last = load_template("alpaca", tokenizer, learn_turns="last").identity
+    assert last != load_template("alpaca", tokenizer).identity
 
 
 def decoded_runs(tokenizer: Any, row: Encoded) -> list[tuple[str, bool]]:
