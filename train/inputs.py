@@ -24,14 +24,15 @@ def brings_code(model: Any) -> bool:
 
 def accept_batches(model: Any) -> None:
     """Have a model's forward take a batch's input_ids, position_ids and logits_to_keep."""
+    kind = model.config.model_type
     if brings_code(model):
         _replace_forward(model, _standard)
-    elif model.config.model_type in ("bloom", "mpt"):
-        for one in (model, model.transformer):
+    elif kind in ("bloom", "mpt", "opt") or (kind == "falcon" and not model.config.alibi):
+        for one in (model, model.base_model):
             _replace_forward(one, _isolating)
-        if model.config.model_type == "bloom":
-            inner = type(model.transformer).build_alibi_tensor
-            model.transformer.build_alibi_tensor = MethodType(_rowwise(inner), model.transformer)
+    if kind == "bloom" and not brings_code(model):
+        inner = type(model.transformer).build_alibi_tensor
+        model.transformer.build_alibi_tensor = MethodType(_rowwise(inner), model.transformer)
 
 
 def _replace_forward(module: Any, make: Callable[[Any], Any]) -> None:
@@ -41,17 +42,17 @@ def _replace_forward(module: Any, make: Callable[[Any], Any]) -> None:
 
 
 def _isolating(inner: Any) -> Any:
-    """Make a mask of the positions, which Bloom and MPT do not take: alibi needs only distances."""
+    """Make a mask of the positions, from which these architectures make none themselves."""
 
-    def forward(
-        self: Any, *args: Any, position_ids: Any = None, attention_mask: Any = None, **rest: Any
-    ) -> Any:
-        if position_ids is not None and attention_mask is None:
-            row = (position_ids == 0).cumsum(-1)  # (batch, width): number of each place's row
-            sees = (row[:, None, :] == row[:, :, None]).tril()
-            low = torch.finfo(self.dtype).min
-            attention_mask = torch.zeros_like(sees, dtype=self.dtype).masked_fill_(~sees, low)
-            attention_mask = attention_mask[:, None]  # (batch, 1, width, width)
+    def forward(self: Any, *args: Any, attention_mask: Any = None, **rest: Any) -> Any:
+        positions = rest.get("position_ids")
+        dense = self.config._attn_implementation in ("eager", "sdpa")
+        if dense and positions is not None and attention_mask is None:
+            row = (positions == 0).cumsum(-1)  # (batch, width): number of each place's row
+            hidden = ~(row[:, None, None, :] == row[:, None, :, None]).tril()
+            # (batch, 1, width, width): 0 where a place sees another
+            attention_mask = torch.zeros_like(hidden, dtype=self.dtype)
+            attention_mask.masked_fill_(hidden, torch.finfo(self.dtype).min)
         return inner(self, *args, attention_mask=attention_mask, **rest)
 
     return forward
