@@ -45,6 +45,11 @@ def total_packs(run: Run, n_packs: int) -> int:
     return max(1, math.ceil((run.epochs or 1) * n_packs))
 
 
+def optimizer_steps(run: Run, n_packs: int) -> int:
+    """Return how many optimizer steps a run makes."""
+    return -(-total_packs(run, n_packs) // run.rows_a_step())
+
+
 def training_arguments(
     run: Run, folder: Path, n_packs: int, *, evaluates: bool
 ) -> TrainingArguments:
@@ -52,7 +57,7 @@ def training_arguments(
 
     The loader yields the micro batches of the whole run, so to the parent it is one epoch.
     """
-    steps = -(-total_packs(run, n_packs) // run.rows_a_step())
+    steps = optimizer_steps(run, n_packs)
     warmup = run.schedule.warmup
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -177,7 +182,7 @@ def deepspeed_config(run: Run) -> dict[str, Any]:
     }
 
 
-def refuse_unfit(run: Run) -> None:
+def refuse_here(run: Run) -> None:
     """Refuse settings that could not take effect with these devices and processes.
 
     Raises:
@@ -240,6 +245,6 @@ def _unfit_device(run: Run) -> Iterator[str]:
     if run.dtype == "bfloat16" and kind == "cuda" and not torch.cuda.is_bf16_supported(False):
         yield "dtype: this GPU has no bfloat16. Use float32"
     if run.compile and kind == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
-        yield "compile: needs a C++ compiler on the CPU, got neither g++ nor clang++. Set it to false"
+        yield "compile: needs g++ or clang++ on the CPU, found neither. Set it to false"
     if run.compile and kind not in ("cpu", "cuda"):
         yield f"compile: works on CUDA GPUs and on the CPU, got {kind}. Set it to false"
