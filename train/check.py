@@ -55,7 +55,9 @@ def plan_run(run: Run, home: Home, mixture: Mixed | None = None) -> Plan:
     store, packs = prepared.train.store, len(prepared.train)
     with quiet_libraries():
         steps = optimizer_steps(run, packs)
-        model = METHODS[run.method.type].build(load_shape(run.base_model), run.method, steps)
+        model = METHODS[run.method.type].build(
+            load_shape(run.base_model, run.trust_remote_code), run.method, steps
+        )
     trainable, parameters = parameter_counts(model)
     return Plan(
         rows=len(store),

@@ -26,7 +26,8 @@ def accept_batches(model: Any) -> None:
     """Have a model's forward take a batch's input_ids, position_ids and logits_to_keep."""
     kind = model.config.model_type
     if brings_code(model):
-        _replace_forward(model, _standard)
+        for one in (model, model.base_model):
+            _replace_forward(one, _standard)
     elif kind in ("bloom", "mpt", "opt") or (kind == "falcon" and not model.config.alibi):
         for one in (model, model.base_model):
             _replace_forward(one, _isolating)

@@ -27,7 +27,7 @@ from train.config import Run
 from train.data import TAGS, Mixed
 from train.loss import probe_isolation
 from train.methods import METHODS, parameter_counts, refuse_unfit
-from train.model import load_base, load_tokenizer, quiet_libraries
+from train.model import load_base, load_tokenizer, quiet_libraries, refuse_vocabulary
 from train.output import save_output
 from train.pack import PackedRows, plan_packs
 from train.render import load_template
@@ -90,7 +90,8 @@ def prepare(run: Run, home: Home, mixture: Mixed | None = None) -> Prepared:
     """Open the mixture, render it into the token store, and pack it."""
     mixture = mixture if mixture is not None else data.open_mixture(run.mixture, home)
     with quiet_libraries():
-        tokenizer = load_tokenizer(run.tokenizer or run.base_model)
+        tokenizer = load_tokenizer(run.tokenizer or run.base_model, run.trust_remote_code)
+    refuse_vocabulary(tokenizer, run.base_model)
     template = load_template(run.template, tokenizer, learn_turns=run.learn_turns)
     rendering = Rendering(tokenizer, template, run.sequence_length, run.train_on_inputs)
     store, held = open_tokens(home, mixture, rendering)
@@ -172,7 +173,13 @@ def build_model(config: Run, steps: int) -> Any:
     """Load the base and make it trainable; the seed decides an adapter's first weights."""
     # Weights that all train stay in float32; a frozen base may be held in less.
     dtype = "float32" if config.method.type == "full" else config.dtype
-    base = load_base(config.base_model, dtype, quantize=config.quantize)
+    base = load_base(
+        config.base_model,
+        dtype,
+        quantize=config.quantize,
+        attention=config.attention,
+        trust_remote_code=config.trust_remote_code,
+    )
     transformers.set_seed(config.seed)
     return METHODS[config.method.type].build(base, config.method, steps)
 
