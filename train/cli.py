@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -140,16 +141,29 @@ def run(
     if resume and not saved.is_file():
         raise TrainError(f"run {resume!r} is not in {session.home.runs}. See: woolgather runs")
     config = ready(session, load_run(saved, given={"resume": True}) if resume else make())
+    if config.distributed == "none" or "RANK" in os.environ:
+        result = train_here(session, config)
+    else:
+        from train.worker import launch
+
+        result = launch(config, session)
+    show_result(session, result)
+
+
+def train_here(session: Session, config: Any) -> dict[str, Any]:
+    """Train in this process and return the result."""
     from train.run import run_training
 
     with session.progress("training") as advance:
-        result = run_training(config, session.home, advance)
-    for line in tag_lines(result.tags["eval"] or result.tags["train"]):
+        return run_training(config, session.home, advance).to_json()
+
+
+def show_result(session: Session, result: dict[str, Any]) -> None:
+    """Tell what a run came to."""
+    for line in tag_lines(result["tags"]["eval"] or result["tags"]["train"]):
         session.log(line)
-    session.result(
-        result.to_json(),
-        f"trained {result.steps} steps, loss {result.loss:.4f}: {result.method} in {result.output}",
-    )
+    loss, method = f"loss {result['loss']:.4f}", f"{result['method']} in {result['output']}"
+    session.result(result, f"trained {result['steps']} steps, {loss}: {method}")
 
 
 def tag_lines(tags: dict[str, Any]) -> list[str]:
