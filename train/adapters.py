@@ -1,8 +1,8 @@
-"""Bottleneck adapters of our own: two small layers before, after or beside a linear one.
+"""Adapters as folders, peft's and our own bottlenecks: what is saved, and what resuming needs.
 
-`train.methods` inserts them for training, `train.generate` reads them back; peft has none, so their
-folder names a peft_type that is ours and opens with `load_adapter` only.
-Sources: arXiv 1902.00751 (sequential), 2110.04366 (parallel), 2304.01933 (placement in LLaMA).
+The trainer saves with it and `train.generate` loads. peft has no bottlenecks (two small layers
+before, after or beside a linear one: arXiv 1902.00751, 2110.04366, 2304.01933), so their folder
+names a peft_type of ours and opens with `load_adapter` only.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from corpus.errors import TrainError
 
 PEFT_TYPE = "WOOLGATHER_BOTTLENECK"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+STATE = "trained.safetensors"
+"""File of a checkpoint with all that training moves in an adapter, as the live model has it."""
+
 ACTIVATIONS = {
     "tanh": torch.tanh,
     "relu": torch.relu,
@@ -107,25 +110,107 @@ def _disabled(model: Any) -> Iterator[None]:
             one.active = True
 
 
-def bottleneck_weights(model: Any) -> dict[str, torch.Tensor]:
-    """Return the adapters' weights by name."""
+def _trained(model: Any) -> dict[str, torch.Tensor]:
     return {name: one.detach() for name, one in model.named_parameters() if one.requires_grad}
 
 
-def save_bottlenecks(model: Any, folder: Path) -> None:
-    """Write the adapters as a folder."""
-    text = json.dumps(model.bottleneck, ensure_ascii=False, indent=2)
+def adapter_weights(model: Any) -> dict[str, torch.Tensor]:
+    """Return an adapter's weights by the names of its file.
+
+    AdaLoRA's pruned ranks are left out once they stay at zero. PiSSA took its first weights out of
+    the base, so what a plain base needs is the difference to them: an update of twice the rank.
+    """
+    if hasattr(model, "bottleneck"):
+        return _trained(model)
+    from peft import get_peft_model_state_dict
+
+    config = model.peft_config["default"]
+    if getattr(config, "rank_pattern", None) and not _stays_pruned(model, config.rank_pattern):
+        config.rank_pattern = None
+    found: dict[str, torch.Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    for name, first in getattr(model, "pissa_start", {}).items():
+        key, is_a = name.replace(".default", ""), "_A." in name
+        found[key] = torch.cat([found[key], first if is_a else -first], 0 if is_a else 1)
+    return found
+
+
+def _stays_pruned(model: Any, kept: dict[str, list[bool]]) -> bool:
+    values = {name.replace(".default", ""): one for name, one in model.model.named_parameters()}
+    return not any(
+        bool(values[name.replace(".default", "")][~torch.tensor(mask)].any())
+        for name, mask in kept.items()
+    )
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write an adapter as a folder: peft's opens with plain PeftModel.from_pretrained."""
+    weights = adapter_weights(model)
+    if hasattr(model, "bottleneck"):
+        config = model.bottleneck
+    else:
+        # The base's embeddings are not part of an adapter that did not train them whole.
+        model.save_pretrained(str(folder), save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's empty form of a model card
+        if not hasattr(model, "pissa_start"):
+            return
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        scale = config["lora_alpha"] / config["r"] ** (0.5 if config["use_rslora"] else 1)
+        rank = 2 * config["r"]
+        config |= {"r": rank, "lora_alpha": scale * rank, "use_rslora": False}
+        config["init_lora_weights"] = True
+    text = json.dumps(config, ensure_ascii=False, indent=2)
     (folder / CONFIG).write_text(text, encoding="utf-8")
-    weights = {name: one.contiguous() for name, one in bottleneck_weights(model).items()}
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    plain = {name: one.contiguous() for name, one in weights.items()}
+    save_file(plain, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def save_state(model: Any, folder: Path) -> None:
+    """Write all that training moves in an adapter: more than its folder has, for some methods."""
+    state = {f"weight.{name}": one for name, one in _trained(model).items()}
+    allocator = rank_allocator(model)
+    for memory in MEMORIES if allocator else ():
+        state |= {f"{memory}.{name}": one for name, one in getattr(allocator, memory).items()}
+    kept = allocator.peft_config.rank_pattern if allocator else None
+    state |= {f"kept.{name}": torch.tensor(mask) for name, mask in (kept or {}).items()}
+    save_file({name: one.contiguous() for name, one in state.items()}, folder / STATE)
+
+
+def load_state(model: Any, folder: Path) -> None:
+    """Continue from what `save_state` wrote, in a model built by the same settings.
+
+    Raises:
+        TrainError: the weights are others than the model's.
+    """
+    live, state = _trained(model), load_file(folder / STATE)
+    allocator = rank_allocator(model)
+    if {name for name in state if name.startswith("weight.")} != {f"weight.{one}" for one in live}:
+        raise TrainError(f"{folder}: its weights are not those of the run's method")
+    for key, value in state.items():
+        kind, _, name = key.partition(".")
+        if kind == "weight":
+            live[name].copy_(value)
+        elif kind == "kept":
+            pattern = allocator.peft_config.rank_pattern or {}
+            allocator.peft_config.rank_pattern = {**pattern, name: value.tolist()}
+        else:
+            getattr(allocator, kind)[name] = value.to(next(iter(live.values())).device)
+            allocator.ipt.setdefault(name, None)  # Absent, it would have the memories cleared.
+
+
+MEMORIES = ("exp_avg_ipt", "exp_avg_unc")
+"""What AdaLoRA's allocator of ranks remembers of how much each weight mattered."""
+
+
+def rank_allocator(model: Any) -> Any:
+    """Return what shares out AdaLoRA's ranks; None for other methods."""
+    return getattr(getattr(model, "base_model", None), "rankallocator", None)
 
 
 def load_adapter(model: Any, folder: Path) -> Any:
-    """Put a saved adapter on its base: one of these, or any of peft's.
+    """Put a saved adapter on its base.
 
     Raises:
-        TrainError: the adapter is of these and does not fit the base.
-        RuntimeError, ValueError: it is peft's and does not fit.
+        RuntimeError, ValueError: it does not fit the base.
     """
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if config["peft_type"] != PEFT_TYPE:
@@ -133,9 +218,9 @@ def load_adapter(model: Any, folder: Path) -> Any:
 
         return PeftModel.from_pretrained(model, str(folder))
     insert_bottlenecks(model, config)
-    saved, live = load_file(folder / WEIGHTS), bottleneck_weights(model)
+    saved, live = load_file(folder / WEIGHTS), _trained(model)
     for name in sorted(saved.keys() | live.keys()):
         if name not in saved or name not in live or saved[name].shape != live[name].shape:
-            raise TrainError(f"{folder}: {name} of the adapter does not fit {model.name_or_path}")
+            raise ValueError(f"{name} is missing or of another shape")
         live[name].copy_(saved[name])
     return model.requires_grad_(False)

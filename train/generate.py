@@ -150,10 +150,10 @@ def attach(model: Any, adapter: Path) -> Any:
     Raises:
         TrainError: the two do not fit.
     """
-    from peft import PeftModel
+    from train.adapters import load_adapter
 
     try:
-        return PeftModel.from_pretrained(model, str(adapter))
+        return load_adapter(model, adapter)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise TrainError(

@@ -363,14 +363,11 @@ def parameter_groups(model: Any, run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def _allocator(model: Any) -> Any:
-    """Return what shares out AdaLoRA's ranks; None for other methods."""
-    return getattr(getattr(model, "base_model", None), "rankallocator", None)
-
-
 def after_step(model: Any, step: int) -> None:
     """Let AdaLoRA prune, after the optimizer's step (from 1) and before gradients are cleared."""
-    if _allocator(model) is not None:
+    from train.adapters import rank_allocator
+
+    if rank_allocator(model) is not None:
         model.base_model.update_and_allocate(step)
 
 
@@ -378,7 +375,9 @@ def extra_loss(model: Any) -> Any | None:
     """Return what a method adds to the loss of a step: AdaLoRA keeps its directions orthogonal."""
     import torch
 
-    if _allocator(model) is None:
+    from train.adapters import rank_allocator
+
+    if rank_allocator(model) is None:
         return None
     gaps = []
     for name, one in model.named_parameters():

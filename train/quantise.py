@@ -27,11 +27,13 @@ def quantisation_config(kind: str, dtype: str = "float32") -> Any:
             f"quantize: {kind} needs bitsandbytes. Install it: pip install 'woolgather[train]'"
         )
     import torch
-    from transformers import BitsAndBytesConfig
+    import transformers
+
+    make: Any = transformers.BitsAndBytesConfig
 
     if kind == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
+        return make(load_in_8bit=True)
+    return make(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
