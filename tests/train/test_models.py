@@ -1,0 +1,207 @@
+"""Every architecture of the table: trained, packed or refused, saved, reloaded and merged."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from corpus.errors import TrainError
+from corpus.settings import Home
+from train.model import TOKENIZER_FILES, attention_option, load_base, refuse_vocabulary
+from train.targets import TABLE, Linears, default_targets
+
+ROOT = Path(__file__).parents[2]
+
+COMMON = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 3,
+}
+HEADS = {**COMMON, "head_dim": 16}
+WINDOW = {**HEADS, "sliding_window": 24}
+OLD = {"hidden_size": 64, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+SHORT = {**OLD, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A tiny model of an architecture, and what is different about it."""
+
+    settings: dict[str, Any]
+    kind: str = ""
+    packs: bool = True
+    slow: bool = True
+    untouched: tuple[str, ...] = field(default=())
+    """Parts that an adapter must leave alone."""
+
+
+SHAPES = {
+    "llama": Shape(COMMON),
+    "mistral": Shape({**COMMON, "sliding_window": 24}),
+    "mixtral": Shape(
+        {**COMMON, "num_local_experts": 4, "num_experts_per_tok": 2},
+        slow=False,
+        untouched=("experts", "gate"),
+    ),
+    "qwen2": Shape(COMMON),
+    "qwen3": Shape(HEADS),
+    "gemma": Shape(HEADS),
+    "gemma2": Shape({**WINDOW, "final_logit_softcapping": 3.0}, slow=False),
+    "gemma3_text": Shape({**WINDOW, "layer_types": ["sliding_attention", "full_attention"]}),
+    "bloom": Shape({**OLD, "n_layer": 2, "n_head": 4}, slow=False),
+    "gpt2": Shape({"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}, slow=False),
+    "gpt_neox": Shape(COMMON),
+    "opt": Shape({**SHORT, "ffn_dim": 96, "word_embed_proj_dim": 64}, slow=False),
+    "falcon": Shape(SHORT),
+    "falcon with alibi": Shape(
+        {**SHORT, "alibi": True, "new_decoder_architecture": False}, "falcon", packs=False
+    ),
+    "mpt": Shape({"d_model": 64, "n_layers": 2, "n_heads": 4, "max_seq_len": 256}),
+    "glm": Shape(HEADS),
+    "glm4": Shape(HEADS),
+    "phi3": Shape(COMMON),
+    "internlm3": Shape(COMMON),
+}
+REMOTE = {"chatglm", "moss", "baichuan", "internlm", "internlm2"}
+"""They bring their code: tests/train/test_remote_code.py."""
+
+
+@pytest.fixture(scope="session")
+def make_model(
+    base: Path, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Write a random model of a shape, with the shared tokenizer."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from train.model import quiet_libraries
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.getbasetemp() / f"model-{name.replace(' ', '-')}"
+        if folder.exists():
+            return folder
+        shape = SHAPES[name]
+        with torch.random.fork_rng(devices=[]), quiet_libraries():
+            torch.manual_seed(0)
+            rows = {"vocab_size": len(tokenizer)}
+            config = AutoConfig.for_model(shape.kind or name, **rows, **shape.settings)
+            model = AutoModelForCausalLM.from_config(config)
+            for parameter in model.parameters():
+                if parameter.ndim > 1:
+                    parameter.data.normal_(0, 0.1)
+            model.save_pretrained(str(folder))
+        for file in TOKENIZER_FILES:
+            if (base / file).is_file():
+                shutil.copyfile(base / file, folder / file)
+        return folder
+
+    return make
+
+
+def _cells() -> list[Any]:
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] if shape.slow else [])
+        for name, shape in SHAPES.items()
+    ]
+
+
+def _logits(model: Any, rows: list[list[int]]) -> torch.Tensor:
+    model.eval()
+    with torch.no_grad():
+        found = [model(input_ids=torch.tensor([ids]), use_cache=False).logits[0] for ids in rows]
+    return torch.cat(found).float()
+
+
+def _plain_loss(model: Any, store: Any) -> float:
+    """The mean loss of learned tokens, row by row through the model's own forward."""
+    total, tokens = 0.0, 0
+    model.eval()
+    for number in range(len(store)):
+        ids, learned = (torch.from_numpy(one.astype("int64")) for one in store.row(number))
+        with torch.no_grad():
+            logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1].float()
+        losses = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none")
+        total += float(losses[learned[1:].bool()].sum())
+        tokens += int(learned[1:].sum())
+    return total / tokens
+
+
+@pytest.mark.parametrize("name", _cells())
+def test_an_architecture_trains_packs_saves_reloads_and_merges(
+    name: str,
+    make_model: Callable[[str], Path],
+    a_run: Callable[..., Any],
+    table: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    import train.run
+    from train.model import quiet_libraries
+
+    shape, folder = SHAPES[name], make_model(name)
+    seen: list[Any] = []
+    save = train.run.save_output
+
+    def spy(model: Any, prepared: Any, *args: Any, **options: Any) -> Path:
+        seen.extend([model, prepared])
+        return save(model, prepared, *args, **options)
+
+    monkeypatch.setattr(train.run, "save_output", spy)
+    run = a_run(base_model=str(folder), steps=3, packing=shape.packs)
+    if not shape.packs:
+        with pytest.raises(TrainError, match="see each other.*Set packing: false"):
+            train.run.run_training(
+                run.model_copy(update={"packing": True, "name": "packed"}),
+                Home(tmp_path),
+                mixture=table,
+            )
+    result = train.run.run_training(run, Home(tmp_path), mixture=table)
+    live, prepared = seen
+    with quiet_libraries():
+        strange = AutoModelForCausalLM.from_pretrained(folder)
+        assert result.eval["start"] == pytest.approx(
+            _plain_loss(strange, prepared.holdout.store), rel=1e-5
+        )
+        rows = [prepared.train.store.row(number)[0].tolist() for number in (0, 1, 2)]
+        before, after = _logits(strange, rows), _logits(live, rows)
+        assert (after - before).abs().max() > 1e-4
+        assert result.losses[-1] < result.losses[0]
+
+        weights = load_file(Path(result.output) / "adapter_model.safetensors")
+        assert all(bool(one.any()) for key, one in weights.items() if "lora_B" in key)
+        assert _adapted(weights) == set(TABLE[shape.kind or name].of("lora"))
+        assert not [key for key in weights for part in shape.untouched if f".{part}." in key]
+
+        again = PeftModel.from_pretrained(strange, result.output)
+        assert torch.allclose(_logits(again, rows), after, atol=1e-6, rtol=1e-6)
+        merged = again.merge_and_unload()
+        scale = float(after.abs().max())
+        assert float((_logits(merged, rows) - after).abs().max()) <= 1e-5 * scale
+
+
+def _adapted(weights: dict[str, Any]) -> set[str]:
+    """The adapted layers by the shortest names that the table knows them by."""
+    names = {key.split(".lora_")[0] for key in weights}
+    wanted = {one for linears in TABLE.values() for one in linears.of("lora")}
+    return {max((one for one in wanted if name.endswith("." + one)), key=len) for name in names}
+
+
+def test_the_table_of_architectures_is_whole() -> None:
+    assert {shape.kind or name for name, shape in SHAPES.items()} | REMOTE == set(TABLE)
