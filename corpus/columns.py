@@ -6,6 +6,7 @@ lookup for each call; here a request costs one vectorised search and one slice f
 
 from __future__ import annotations
 
+import itertools
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from corpus.errors import StoreError
@@ -81,6 +83,24 @@ class RowReader:
         self._open()
         table = pa.Table.from_batches([batch for batch, _ in self._batches], schema=RECORD)
         return table.select(list(columns)) if columns is not None else table
+
+    def gather(self, rows: npt.NDArray[Any]) -> list[pa.RecordBatch]:
+        """Return whole records of rows in ascending order, as batches of their own memory.
+
+        Raises:
+            IndexError: a row number is outside the build.
+        """
+        self._open()
+        if len(rows) and (rows[0] < 0 or rows[-1] >= len(self)):
+            raise IndexError(f"row numbers must lie in [0, {len(self)}), got {rows[-1]}")
+        batch_of = np.searchsorted(self._starts, rows, side="right") - 1
+        bounds = np.flatnonzero(np.diff(batch_of, prepend=-1, append=-1)).tolist()
+        found = []
+        for start, stop in itertools.pairwise(bounds):
+            place = batch_of[start]
+            local = rows[start:stop].astype(np.int64) - self._starts[place]
+            found.append(self._batches[place][0].take(pa.array(local)))
+        return found
 
     def _column(self, name: str, places: list[int], local: list[int]) -> list[Any]:
         if name not in self._texts:

@@ -159,14 +159,14 @@ class _Search:
             for id in dict.fromkeys(one.entry.id for one in selections)
             if self.store.has(id)
         }
-        selections = _together(selections, builds)
-        missing = [one for one in selections if _range(one, builds.get(one.entry.id)) is None]
+        selections = together(selections, builds)
+        missing = [one for one in selections if stored_range(one, builds.get(one.entry.id)) is None]
         if missing:
             self._note(line, missing, all_of_it=len(missing) == len(selections))
         return [
-            Source(_tags(one, builds[one.entry.id], number), builds[one.entry.id], *rows)
+            Source(tags_for(one, builds[one.entry.id], number), builds[one.entry.id], *rows)
             for one in selections
-            if (rows := _range(one, builds.get(one.entry.id))) is not None
+            if (rows := stored_range(one, builds.get(one.entry.id))) is not None
         ]
 
     def _note(self, line: Line, missing: Sequence[Selection], *, all_of_it: bool) -> None:
@@ -210,7 +210,7 @@ def _left_out(why: str, missing: Sequence[Selection]) -> str:
     return f"{why}, left out: {', '.join(told)}"
 
 
-def _together(selections: Sequence[Selection], builds: dict[str, Build]) -> list[Selection]:
+def together(selections: Sequence[Selection], builds: dict[str, Build]) -> list[Selection]:
     """Take a build that tells no subsets apart as one, where every part of it is selected.
 
     A collection's copy may put together what upstream keeps apart. One of its parts alone cannot
@@ -228,7 +228,7 @@ def _together(selections: Sequence[Selection], builds: dict[str, Build]) -> list
     return taken
 
 
-def _range(one: Selection, build: Build | None) -> tuple[int, int] | None:
+def stored_range(one: Selection, build: Build | None) -> tuple[int, int] | None:
     """Return the rows of a selected part, None where the store has none."""
     if build is None:
         return None
@@ -238,7 +238,8 @@ def _range(one: Selection, build: Build | None) -> tuple[int, int] | None:
     return (start, stop) if stop > start else None
 
 
-def _tags(one: Selection, build: Build, line: int) -> SourceTags:
+def tags_for(one: Selection, build: Build, line: int = 0) -> SourceTags:
+    """Return what a mixture knows of a selected part that is built."""
     tags = one.tags()
     return SourceTags(
         name=one.name,

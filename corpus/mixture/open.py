@@ -51,6 +51,11 @@ class MixtureRows:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def builds(self) -> list[Build]:
+        """Return the build that each source's rows are read from."""
+        return [self._builds[place] for place in self._build_of.tolist()]
+
     def rows(
         self, indices: npt.NDArray[Any] | Sequence[int], columns: Sequence[str]
     ) -> dict[str, list[Any]]:
@@ -60,25 +65,28 @@ class MixtureRows:
             IndexError: a position is outside the mixture.
             StoreError: a column is unknown.
         """
-        wanted = self._positions(indices)
         unknown = [name for name in columns if name not in RECORD.names]
         if unknown:
             raise StoreError(
                 f"expected columns of {', '.join(RECORD.names)}, got {', '.join(unknown)}."
             )
-        of_build = self._build_of[self.index.source[wanted]]
-        # Row numbers in ascending order touch the mapped pages in the order of the file.
-        order = np.lexsort((self.index.row[wanted], of_build))
-        numbers, of_build = self.index.row[wanted][order], of_build[order]
-        bounds = np.flatnonzero(np.diff(of_build, prepend=-1, append=-1)).tolist()
+        parts, back = self._by_build(indices)
         gathered: dict[str, list[Any]] = {name: [] for name in columns}
-        for start, stop in itertools.pairwise(bounds):
-            reader = self._reader(int(of_build[start]))
-            for name, values in reader.take(numbers[start:stop], columns).items():
+        for reader, numbers in parts:
+            for name, values in reader.take(numbers, columns).items():
                 gathered[name] += values
-        back = np.empty(len(order), dtype=np.int64)
-        back[order] = np.arange(len(order))
         return {name: _picked(values, back.tolist()) for name, values in gathered.items()}
+
+    def table(self, indices: npt.NDArray[Any] | Sequence[int]) -> pa.Table:
+        """Return whole records of the rows at the given positions, in the order asked.
+
+        Raises:
+            IndexError: a position is outside the mixture.
+        """
+        parts, back = self._by_build(indices)
+        batches = [batch for reader, numbers in parts for batch in reader.gather(numbers)]
+        together = pa.Table.from_batches(batches, schema=RECORD).combine_chunks()
+        return together.take(pa.array(back))
 
     def blocks(
         self, columns: Sequence[str], block_rows: int = BLOCK_ROWS
@@ -132,11 +140,25 @@ class MixtureRows:
 
         return register_io_source(io_source=blocks, schema=empty.schema)
 
-    def _positions(self, indices: npt.NDArray[Any] | Sequence[int]) -> npt.NDArray[np.int64]:
+    def _by_build(
+        self, indices: npt.NDArray[Any] | Sequence[int]
+    ) -> tuple[list[tuple[RowReader, npt.NDArray[np.uint32]]], npt.NDArray[np.int64]]:
+        """Return the rows at positions as row numbers of each build, and how to order them then."""
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"positions must lie in [0, {len(self)}), got {wanted.tolist()[:5]}")
-        return wanted
+        of_build = self._build_of[self.index.source[wanted]]
+        # Row numbers in ascending order touch the mapped pages in the order of the file.
+        order = np.lexsort((self.index.row[wanted], of_build))
+        numbers, of_build = self.index.row[wanted][order], of_build[order]
+        bounds = np.flatnonzero(np.diff(of_build, prepend=-1, append=-1)).tolist()
+        parts = [
+            (self._reader(int(of_build[start])), numbers[start:stop])
+            for start, stop in itertools.pairwise(bounds)
+        ]
+        back = np.empty(len(order), dtype=np.int64)
+        back[order] = np.arange(len(order))
+        return parts, back
 
     def _reader(self, place: int) -> RowReader:
         reader = self._readers[place]
