@@ -29,6 +29,8 @@ class Kind:
     """Settings of `method` that it uses besides `type`."""
     family: Family | None = None
     """Whose default targets it has; None: it has no targets."""
+    adapter: bool = True
+    """Its output is an adapter beside the base; else a whole model."""
     merges: str = ""
     """Why it cannot become part of the base's weights; empty: it can."""
     packs: str = ""
@@ -215,19 +217,7 @@ def _virtual(model: Any, method: Method, config: str, **options: Any) -> Any:
     made = getattr(peft, config)(
         num_virtual_tokens=method.virtual_tokens, task_type="CAUSAL_LM", **options
     )
-    model = peft.get_peft_model(model, made)
-    if config == "PrefixTuningConfig":
-        return model
-
-    def shift(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        # Places to keep are counted from the first real token; peft makes the positions anew.
-        if hasattr(kwargs.get("logits_to_keep"), "shape"):
-            kwargs["logits_to_keep"] = kwargs["logits_to_keep"] + method.virtual_tokens
-        kwargs.pop("position_ids", None)
-        return args, kwargs
-
-    model.register_forward_pre_hook(shift, with_kwargs=True)
-    return model
+    return peft.get_peft_model(model, made)
 
 
 @_method("embeddings of virtual tokens", "virtual_tokens", **VIRTUAL)
@@ -284,6 +274,7 @@ def padapter(model: Any, method: Method, steps: int) -> Any:
 
 
 WHOLE: dict[str, Any] = {
+    "adapter": False,
     "merges": "its output is a whole model already",
     "quantises": "it trains the base's own weights",
 }
