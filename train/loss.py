@@ -6,52 +6,145 @@ the head, and every token's loss is booked under its group.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from types import MethodType
 from typing import Any
 
 import torch
-from torch.utils.checkpoint import checkpoint
 
 from corpus.errors import TrainError
+from train.config import Run
 from train.data import TAGS, Group, tag_values
+from train.kernels import Head, chunked, fastest
 from train.pack import IGNORED
 
-CHUNK = 1024
-"""Tokens whose logits are held in float32 at a time."""
+Batch = dict[str, torch.Tensor]
 
 
-def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def token_losses(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the cross-entropy and the group code of every learned token: (learned,) each.
 
-    No attention mask and no cache: with either, transformers mixes packed rows without a word.
+    The model must have gone through `install_loss`. No cache, and an attention mask only where
+    the batch has one: with either, transformers mixes packed rows without a word.
     """
-    logits = model(
-        input_ids=batch["input_ids"],
-        position_ids=batch["position_ids"],
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
+    losses = model(
+        **inputs,
         use_cache=False,
-        logits_to_keep=batch["keep"],
-    ).logits  # (micro, kept, vocabulary)
-    learned = batch["targets"] != IGNORED
+        places=batch.get("position_ids"),
+        # Counted from the end, they stay right where a method puts virtual tokens before a row.
+        keep=batch["keep"] - batch["input_ids"].shape[1],
+        targets=batch["targets"],
+    )
+    return losses, batch["groups"][batch["targets"] != IGNORED]
+
+
+def install_loss(model: Any, run: Run) -> str:
+    """Make a causal model return token losses when it is given targets; return the kernel's name.
+
+    Its own forward is replaced, below peft, DDP and torch.compile, and does what it did for calls
+    without targets. On a small batch our losses must be those of the model's own logits. Where
+    they are not, because an architecture does more between hidden states and logits than is known
+    here, all logits are computed, and the returned name says why.
+
+    Raises:
+        TrainError: the kernel that the run names cannot be had, or does not agree.
+    """
+    lm = model.get_base_model() if hasattr(model, "get_base_model") else model
+    _replace_forward(lm)
+    lm.token_kernel = None
+    if run.loss == "plain":
+        return "plain"
+    why = _disagreement(lm)
+    if why and run.loss == "auto":
+        return f"plain: {why}"
+    if why:
+        raise TrainError(f"loss: {run.loss}: {why}. Set loss: plain.")
+    name, lm.token_kernel = fastest(_head(lm), run.loss, run.distributed)
+    return name
+
+
+def _replace_forward(lm: Any) -> None:
+    """Have a causal model's forward return token losses where it is given targets."""
+    before = lm.forward
+
+    def forward(self: Any, *args: Any, targets: Any = None, **inputs: Any) -> Any:
+        # Bound anew, so that a copy of the model calls itself.
+        plain = MethodType(before.__func__, self) if inspect.ismethod(before) else before
+        if targets is None:
+            return plain(*args, **inputs)
+        keep, places = inputs.pop("keep"), inputs.pop("places")
+        inputs = {name: value for name, value in inputs.items() if value is not None}
+        # With virtual tokens, which come as one of these two, a row stands alone and is counted
+        # by the model itself.
+        if places is not None and not {"inputs_embeds", "past_key_values"} & set(inputs):
+            inputs["position_ids"] = places
+        if self.token_kernel is None:
+            return _from_logits(plain, inputs, keep, targets)
+        return _score(self, self.base_model(**inputs)[0], keep, targets)
+
+    # What looks at the arguments, such as generate, must see those of the model itself.
+    forward.__signature__ = inspect.signature(type(lm).forward)  # type: ignore[attr-defined]
+    lm.forward = MethodType(forward, lm)
+
+
+def _from_logits(plain: Any, inputs: Any, keep: torch.Tensor, targets: torch.Tensor) -> Any:
+    """Return token losses from a model's own logits."""
+    if "logits_to_keep" in inspect.signature(plain).parameters:
+        logits = plain(**inputs, logits_to_keep=keep).logits  # (micro, kept, vocabulary)
+    else:
+        logits = plain(**inputs).logits[:, keep]
+    learned = targets != IGNORED
     # Selecting copies the logits; one packed row a forward needs none.
     chosen = logits.flatten(0, 1) if bool(learned.all()) else logits[learned]
-    return cross_entropy(chosen, batch["targets"][learned]), batch["groups"][learned]
+    return torch.nn.functional.cross_entropy(chosen.float(), targets[learned], reduction="none")
 
 
-def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the loss of each row of logits, in float32.
-
-    Long inputs go chunk by chunk and are computed again in the backward pass, so that the float32
-    copy of the logits never exists as a whole.
-    """
-    if len(targets) <= CHUNK:
-        return _entropy(logits, targets)
-    pieces = zip(torch.split(logits, CHUNK), torch.split(targets, CHUNK), strict=True)
-    options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
-    return torch.cat([checkpoint(_entropy, *piece, **options) for piece in pieces])
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _score(lm: Any, hidden: torch.Tensor, keep: torch.Tensor, targets: torch.Tensor) -> Any:
+    """Return token losses from hidden states (micro, width, size)."""
+    learned = targets != IGNORED
+    starts = torch.arange(1, len(hidden) + 1, device=keep.device) * hidden.shape[1]
+    places = (starts[:, None] + keep)[learned]
+    return lm.token_kernel(hidden.flatten(0, 1)[places], targets[learned], _head(lm))
 
 
-def _entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+def _head(lm: Any) -> Head:
+    """Return the output layer of a model, and what its architecture is known to do after it."""
+    config = lm.config.get_text_config()
+    scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", 0) or 1)
+    cap = getattr(config, "final_logit_softcapping", None)
+    return Head(lm.get_output_embeddings(), config.vocab_size, scale, cap)
+
+
+def _disagreement(lm: Any) -> str:
+    """Say how our losses of a small batch differ from those of the model's logits, "" if not."""
+    if lm.get_output_embeddings() is None or lm.base_model is lm:
+        return "this model does not tell its head from its body"
+    config = lm.config.get_text_config()
+    # ChatGLM looks for two marks in every row.
+    marks = [getattr(config, name, None) for name in ("gmask_token_id", "bos_token_id")]
+    ids = torch.randint(config.vocab_size, (2, 12), generator=torch.Generator().manual_seed(0))
+    for place, mark in enumerate(marks):
+        ids[:, place] = mark if isinstance(mark, int) else ids[:, place]
+    ids = ids.to(next(lm.parameters()).device)
+    batch = {"input_ids": ids, "keep": torch.arange(-12, 0, device=ids.device)}
+    given = {**batch, "places": None, "targets": ids.roll(-1, 1), "use_cache": False}
+    was_training = lm.training
+    lm.eval()
+    try:
+        with torch.no_grad():
+            plain = lm(**given)
+            lm.token_kernel = chunked
+            gap = float((lm(**given) - plain).abs().max())
+    except (AttributeError, TypeError, ValueError, RuntimeError, LookupError) as error:
+        return f"chunked losses fail in this model: {str(error).partition(chr(10))[0]}"
+    finally:
+        lm.token_kernel = None
+        lm.train(was_training)
+    limit = 1e-4 if lm.dtype == torch.float32 else 5e-2
+    return "" if gap <= limit else f"chunked losses of this model are off by {gap:.1e}"
 
 
 class TagSums:

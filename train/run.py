@@ -25,7 +25,7 @@ from train import data
 from train.arguments import optimizer_steps
 from train.config import Run
 from train.data import TAGS, Mixed
-from train.loss import probe_isolation
+from train.loss import install_loss, probe_isolation
 from train.methods import METHODS, parameter_counts, refuse_unfit
 from train.model import load_base, load_tokenizer, quiet_libraries, refuse_vocabulary
 from train.output import save_output
@@ -181,7 +181,9 @@ def build_model(config: Run, steps: int) -> Any:
         trust_remote_code=config.trust_remote_code,
     )
     transformers.set_seed(config.seed)
-    return METHODS[config.method.type].build(base, config.method, steps)
+    model = METHODS[config.method.type].build(base, config.method, steps)
+    model.loss_kernel = install_loss(model, config)
+    return model
 
 
 def probe_rows(model: Any, store: TokenStore) -> float:

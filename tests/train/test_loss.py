@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from corpus.errors import TrainError
 from corpus.settings import Home
 from train.data import group_rows
-from train.loss import TagSums, cross_entropy, probe_isolation
+from train.loss import TagSums, probe_isolation
 from train.model import load_base
 from train.run import read_metrics, run_training
 
@@ -132,20 +132,6 @@ def test_packing_does_not_change_the_loss_of_an_epoch(
         return sum(one["sum"] for one in groups) / sum(one["tokens"] for one in groups)
 
     assert loss("packed", True) == pytest.approx(loss("padded", False), abs=1e-6)
-
-
-def test_chunked_cross_entropy_equals_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    logits = torch.randn(37, 50, requires_grad=True)
-    targets = torch.randint(0, 50, (37,))
-    weights = torch.rand(37)
-    plain = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    (expected,) = torch.autograd.grad((plain * weights).sum(), logits)
-    monkeypatch.setattr("train.loss.CHUNK", 8)
-    ours = cross_entropy(logits, targets)
-    (gradient,) = torch.autograd.grad((ours * weights).sum(), logits)
-    assert torch.allclose(ours, plain, atol=1e-6)
-    assert torch.allclose(gradient, expected, atol=1e-7)
 
 
 def test_sums_by_tag_survive_a_checkpoint(table: Any) -> None:
