@@ -133,7 +133,6 @@ def _sharing(run: Run) -> dict[str, Any]:
     if run.distributed == "none":
         return {}
     return {
-        "ddp_backend": None if torch.accelerator.is_available() else "gloo",
         # Every trained weight is used in every pass, also when its blocks are computed again; to
         # look for others costs a walk over the graph, and fails with checkpointed activations.
         "ddp_find_unused_parameters": False,
