@@ -22,6 +22,9 @@ from __future__ import annotations
 class WoolgatherError(Exception):
     """Base of every error that woolgather raises on purpose."""
 
+    exit_code = 1
+    """What the command line leaves with."""
+
 
 class CatalogError(WoolgatherError, ValueError):
     """Raised for a catalog entry, layer or tag expression that cannot be used."""

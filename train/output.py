@@ -15,11 +15,11 @@ from safetensors import safe_open
 
 from corpus.atomic import new_folder
 from corpus.errors import TrainError
+from train.adapters import adapter_weights, save_adapter
 from train.config import Run
 from train.files import seal
 from train.methods import is_adapter
 from train.model import PASSPORT, model_folder
-from train.trainer import save_weights
 
 if TYPE_CHECKING:
     from train.run import Prepared
@@ -54,6 +54,16 @@ def save_output(
     return final
 
 
+def save_weights(model: Any, folder: Path) -> None:
+    """Save what was trained: the adapter, or all weights."""
+    if is_adapter(model):
+        save_adapter(model, folder)
+        return
+    caches, model.config.use_cache = model.config.use_cache, True
+    model.save_pretrained(str(folder))
+    model.config.use_cache = caches
+
+
 def copy_tokenizer(tokenizer: Any, name: str, folder: Path) -> None:
     """Save a tokenizer, and its original sentencepiece file byte for byte where it has one."""
     tokenizer.save_pretrained(str(folder))
@@ -64,11 +74,7 @@ def copy_tokenizer(tokenizer: Any, name: str, folder: Path) -> None:
 
 def live_weights(model: Any) -> dict[str, torch.Tensor]:
     """Return the trained weights under the names that their file gives them."""
-    if not is_adapter(model):
-        return dict(model.state_dict())
-    from peft import get_peft_model_state_dict
-
-    return dict(get_peft_model_state_dict(model, save_embedding_layers=False))
+    return adapter_weights(model) if is_adapter(model) else dict(model.state_dict())
 
 
 def verify_weights(model: Any, folder: Path, *, trained: bool) -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,57 +21,32 @@ from corpus.atomic import remove_unfinished, sole_writer, write_text
 from corpus.errors import RecipeError, TrainError
 from corpus.settings import Home
 from train import data
-from train.arguments import optimizer_steps
+from train.adapters import load_state
+from train.arguments import optimizer_steps, refuse_here
+from train.checkpoint import checkpoint_step, checkpoints, cut_metrics, newest_checkpoint
 from train.config import Run
-from train.data import TAGS, Mixed
+from train.data import Mixed
+from train.distributed import from_first
 from train.loss import install_loss, probe_isolation
-from train.methods import METHODS, parameter_counts, refuse_unfit
+from train.methods import METHODS, refuse_unfit
 from train.model import load_base, load_tokenizer, quiet_libraries, refuse_vocabulary
 from train.output import save_output
 from train.pack import PackedRows, plan_packs
 from train.render import load_template
-from train.stop import StopWhenAsked, stop_requests
+from train.result import RESULT, RunResult, environment, read_metrics, sum_up, verdict_of
+from train.speed import timed
+from train.stop import Asked, StopWhenAsked, stop_requests
 from train.tokens import Rendering, TokenStore, open_tokens
-from train.trainer import METRICS, Progress, TagTrainer, checkpoint_step, checkpoints, cut_metrics
+from train.trackers import open_trackers, refuse_absent
+from train.trainer import METRICS, OnLine, Progress, TagTrainer
 
-RESULT = "result.json"
 MADE_OF = "made_of.json"
 
+Say = Callable[[str], None]
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run made and measured; losses are means over learned tokens."""
 
-    run: str
-    path: str
-    output: str
-    """The adapter's folder, or the model's for method full."""
-    method: str
-    base_model: str
-    mixture: str
-    mixture_digest: str
-    template: str
-    steps: int
-    loss: float
-    """Of the last log line."""
-    losses: list[float]
-    """Of all log lines."""
-    eval: dict[str, float]
-    """Holdout loss before the first step (`start`) and after the last (`end`); may be empty."""
-    tags: dict[str, Any]
-    """`train` over the whole run and `eval` at its end: tag -> value -> loss, sum, tokens."""
-    rows: int
-    refused: dict[str, int]
-    """Reason -> rows that could not be learned from."""
-    learned_tokens: int
-    """Learned tokens seen, over all epochs."""
-    trainable: int
-    parameters: int
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as plain values."""
-        return asdict(self)
+def silent(line: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +83,12 @@ def run_training(
     on_progress: Progress | None = None,
     *,
     mixture: Mixed | None = None,
+    on_line: OnLine | None = None,
+    say: Say = silent,
 ) -> RunResult:
     """Train as the run says and return what came of it.
+
+    `on_line` is given every line of metrics; `say` what the user should know beside it.
 
     Raises:
         TrainError: the run's folder exists and is not resumed, a loss is not finite, a saved
@@ -120,8 +98,12 @@ def run_training(
     mixture = mixture if mixture is not None else data.open_mixture(config.mixture, home)
     name = config.name or default_name(config, mixture)
     config = config.model_copy(update={"name": name})
-    with sole_writer(home.locks, f"run-{name}", wait=False), cpu_threads(config.threads):
-        return _run(config, home, mixture, on_progress)
+    with ExitStack() as stack:
+        lock = sole_writer(home.locks, f"run-{name}", wait=False)
+        from_first(lambda: stack.enter_context(lock))
+        stack.enter_context(cpu_threads(config.threads))
+        stack.enter_context(quiet_libraries())
+        return _run(config, home, mixture, on_progress=on_progress, on_line=on_line, say=say)
 
 
 @contextmanager
@@ -142,31 +124,89 @@ def default_name(config: Run, mixture: Mixed) -> str:
     return f"{mixture.name}-{config.method.type}-{digest}"
 
 
-def _run(config: Run, home: Home, mixture: Mixed, on_progress: Progress | None) -> RunResult:
+def _run(
+    config: Run,
+    home: Home,
+    mixture: Mixed,
+    *,
+    on_progress: Progress | None,
+    on_line: OnLine | None,
+    say: Say,
+) -> RunResult:
     folder = home.runs / str(config.name)
     refuse_unfit(config)
-    finished = _open_folder(folder, config, mixture)
+    refuse_here(config)
+    refuse_absent(config.trackers)
+    finished = from_first(lambda: _reopen(folder, config, mixture))
     if finished:
         return finished
-    started = time.monotonic()
-    prepared = prepare(config, home, mixture)
-    with quiet_libraries():
+    seconds: dict[str, float] = {}
+    with timed(seconds, "prepare"):
+        made: list[Prepared] = []
+        from_first(lambda: made.append(prepare(config, home, mixture)))
+        prepared = made[0] if made else prepare(config, home, mixture)  # Rendered by the first.
+        refuse_unmeasured(config, prepared.holdout, say)
+    with timed(seconds, "build"):
         model = build_model(config, optimizer_steps(config, len(prepared.train)))
         if config.packing:
             probe_rows(model, prepared.train.store)
+    from_first(lambda: _begin(folder, config, mixture))
+    with ExitStack() as stack, timed(seconds, "train"):
+        lines = [on_line] if on_line else []
+        settings = config.model_dump(mode="json") | {"mixture_digest": mixture.digest}
+        opened = open_trackers(config.trackers, folder, settings, say)
+        from_first(lambda: lines.append(stack.enter_context(opened)))
         trainer = TagTrainer(
             model,
             config,
             folder,
             prepared.train,
             prepared.holdout,
-            on_progress,
+            on_progress=on_progress,
+            on_lines=lines,
         )
-        _train(trainer, folder)
-        trained = any(line["lr"] for line in read_metrics(folder) if line["kind"] == "train")
-        output = save_output(trainer.model, prepared, config, folder, trained=trained)
-    seconds = time.monotonic() - started
-    return _finish(trainer, prepared, output, seconds)
+        _train(trainer, folder, say)
+    with timed(seconds, "output"):
+        output = from_first(lambda: _output(trainer, prepared))
+    seconds["train"] -= sum(trainer.spent.values())
+    seconds |= trainer.spent
+    return from_first(lambda: sum_up(trainer, prepared, output, seconds))
+
+
+def _output(trainer: TagTrainer, prepared: Prepared) -> Path:
+    """Save what was trained: the best weights where the run asks for them, else the last ones."""
+    config, folder, best = trainer.run, trainer.folder, trainer.best
+    if config.eval.best and best.loss is not None:
+        load_state(trainer.model, folder / f"best-{best.step}")
+    trained = any(line["lr"] for line in read_metrics(folder) if line["kind"] == "train")
+    return save_output(trainer.model, prepared, config, folder, trained=trained)
+
+
+def refuse_unmeasured(config: Run, holdout: PackedRows | None, say: Say) -> None:
+    """Raise when `eval.best` or `eval.patience` ask for a loss that will never be measured.
+
+    Raises:
+        RecipeError: there is no holdout, or it has no row of the tag.
+    """
+    name = "eval.best" if config.eval.best else "eval.patience"
+    asked = config.eval.best or config.eval.patience
+    if holdout is None:
+        way_out = f"Give the recipe of {config.mixture} a holdout, or name one by eval.mixture"
+        if asked:
+            raise RecipeError(f"run: {name}: the mixture has no holdout to measure. {way_out}.")
+        if config.eval.steps:
+            say(f"eval.steps: nothing is measured, the mixture has no holdout. {way_out}.")
+        return
+    if config.eval.best and config.distributed in ("fsdp", "zero3"):
+        raise RecipeError(f"run: eval.best: {config.distributed} keeps no whole weights on the way")
+    tag, _, value = (config.eval.best or "total").partition(":")
+    held = holdout.store.groups
+    known = {str(getattr(held[code], tag)) for code in set(holdout.store.group)} if value else set()
+    if value not in known and value:
+        raise RecipeError(
+            f"run: eval.best: the holdout has no row of {config.eval.best!r}, expected one of"
+            f" {', '.join(f'{tag}:{one}' for one in sorted(known))}"
+        )
 
 
 def build_model(config: Run, steps: int) -> Any:
@@ -194,40 +234,41 @@ def probe_rows(model: Any, store: TokenStore) -> float:
     return probe_isolation(model, *ids)
 
 
-def _train(trainer: TagTrainer, folder: Path) -> None:
+def _train(trainer: TagTrainer, folder: Path, say: Say) -> None:
     """Train from the start or the last whole checkpoint; evaluate at both ends."""
-    kept = checkpoints(folder)
-    last = kept[-1] if kept else None
+    last = from_first(lambda: newest_checkpoint(folder, say))
     if last is not None:
         trainer.resume_from(last)
     else:
-        cut_metrics(folder / METRICS, -1)
+        from_first(lambda: cut_metrics(folder / METRICS, -1))
         if trainer.holdout is not None:
             trainer.evaluate()
+    if last is not None and trainer.is_exhausted:  # It was killed after its last step.
+        load_state(trainer.model, last)
+        return
+    asked = Asked()
     try:
         with stop_requests() as asked:
             trainer.add_callback(StopWhenAsked(asked))
             trainer.train(resume_from_checkpoint=str(last) if last else None)
-        if trainer.state.global_step < trainer.state.max_steps:
+        if trainer.state.global_step < trainer.state.max_steps and not trainer.is_exhausted:
             raise KeyboardInterrupt
         if trainer.holdout is not None and trainer.evaluated_at != trainer.state.global_step:
             trainer.evaluate()
     except KeyboardInterrupt:
         kept = checkpoints(folder)
         at = f"checkpoint of step {checkpoint_step(kept[-1])}" if kept else "start"
-        raise TrainError(
+        error = TrainError(
             f"run {folder.name}: stopped at step {trainer.state.global_step}. Continue from the"
             f" {at}: woolgather train run --resume {folder.name}"
-        ) from None
+        )
+        error.exit_code = asked.exit_code
+        raise error from None
 
 
-def _open_folder(folder: Path, config: Run, mixture: Mixed) -> RunResult | None:
-    """Make or reopen a run's folder; return its result when it is finished and resumed."""
-    made_of = {"mixture_digest": mixture.digest, "versions": versions()}
+def _reopen(folder: Path, config: Run, mixture: Mixed) -> RunResult | None:
+    """Refuse a folder that is another run's; return the result of one that is finished."""
     if not (folder / MADE_OF).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "run.yaml", config.model_copy(update={"resume": False}).dump())
-        write_text(folder / MADE_OF, json.dumps(made_of, indent=1))
         return None
     done = (folder / RESULT).is_file()
     if not config.resume:
@@ -241,6 +282,16 @@ def _open_folder(folder: Path, config: Run, mixture: Mixed) -> RunResult | None:
     if not done:
         return None
     return RunResult(**json.loads((folder / RESULT).read_text(encoding="utf-8")))
+
+
+def _begin(folder: Path, config: Run, mixture: Mixed) -> None:
+    """Write what a run is made of, once nothing stands in its way."""
+    if (folder / MADE_OF).exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "run.yaml", config.model_copy(update={"resume": False}).dump())
+    made_of = {"mixture_digest": mixture.digest, "license": verdict_of(mixture), **environment()}
+    write_text(folder / MADE_OF, json.dumps(made_of, ensure_ascii=False, indent=1))
 
 
 def _same_settings(folder: Path, config: Run, mixture: Mixed) -> None:
@@ -258,62 +309,3 @@ def _same_settings(folder: Path, config: Run, mixture: Mixed) -> None:
             f"run {folder.name}: cannot resume with other settings: {', '.join(changed)}."
             " Give the new run another --name."
         )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide a run's numbers."""
-    from importlib.metadata import version
-
-    names = ("torch", "transformers", "peft", "accelerate", "tokenizers")
-    return {name: version(name) for name in names}
-
-
-def _finish(trainer: TagTrainer, prepared: Prepared, output: Path, seconds: float) -> RunResult:
-    """Sum up a run from its metrics file, and write the result beside it."""
-    config, folder = trainer.run, trainer.folder
-    lines = read_metrics(folder)
-    train = [line for line in lines if line["kind"] == "train"]
-    evals = [line for line in lines if line["kind"] == "eval"]
-    trainable, parameters = parameter_counts(trainer.model)
-    result = RunResult(
-        run=folder.name,
-        path=str(folder),
-        output=str(output),
-        method=config.method.type,
-        base_model=config.base_model,
-        mixture=prepared.mixture.name,
-        mixture_digest=prepared.mixture.digest,
-        template=config.template,
-        steps=trainer.state.global_step,
-        loss=train[-1]["loss"],
-        losses=[line["loss"] for line in train],
-        eval={"start": evals[0]["loss"], "end": evals[-1]["loss"]} if evals else {},
-        tags={"train": sum_tags(train), "eval": evals[-1]["tags"] if evals else {}},
-        rows=len(prepared.train.store),
-        refused=prepared.train.store.facts["refused"],
-        learned_tokens=sum(line["tokens"] for line in train),
-        trainable=trainable,
-        parameters=parameters,
-        seconds=seconds,
-    )
-    write_text(folder / RESULT, json.dumps(result.to_json(), ensure_ascii=False, indent=1))
-    return result
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics file, in order."""
-    text = (folder / METRICS).read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def sum_tags(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Add up the losses by tag of several metrics lines."""
-    totals: dict[str, dict[str, dict[str, float]]] = {tag: {} for tag in TAGS}
-    for line in lines:
-        for tag, groups in line["tags"].items():
-            for value, group in groups.items():
-                total = totals[tag].setdefault(value, {"loss": 0.0, "sum": 0.0, "tokens": 0})
-                total["sum"] += group["sum"]
-                total["tokens"] += group["tokens"]
-                total["loss"] = total["sum"] / total["tokens"]
-    return totals

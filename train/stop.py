@@ -1,4 +1,4 @@
-"""Stopping on request: the first Ctrl-C ends a run after its step, the second ends it at once.
+"""Stopping on request: Ctrl-C or SIGTERM ends a run after its step, a second one ends it at once.
 
 `train.run` wraps training in it, so that what was learned is in a checkpoint.
 """
@@ -9,40 +9,66 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import TrainerCallback
 
+from train.distributed import any_process
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Of the terminal, and of a cluster that takes its machine back."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """The signal that asked for the end; 0: none has."""
+
+    number: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """What the shell expects of a process that a signal ended."""
+        return 128 + (self.number or signal.SIGINT)
+
 
 @contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event while the block runs; a second one interrupts."""
-    asked = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or before is signal.SIG_IGN:
-        # Only the main thread is told of signals, and who has them ignored (nohup) means it.
-        yield asked
-        return
+def stop_requests() -> Iterator[Asked]:
+    """Turn the first signal into a request while the block runs; a second one has its effect."""
+    asked = Asked()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    # Only the main thread is told of signals, and who has them ignored (nohup) means it.
+    if threading.current_thread() is threading.main_thread():
+        heard = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]
+    else:
+        heard = []
 
     def ask(number: int, frame: Any) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before)
+        asked.number = number
+        restore()
 
-    signal.signal(signal.SIGINT, ask)
+    def restore() -> None:
+        for number in heard:
+            signal.signal(number, before[number])
+
+    for number in heard:
+        signal.signal(number, ask)
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 class StopWhenAsked(TrainerCallback):
-    """Saves a checkpoint and stops after the step in which it was asked to."""
+    """Saves a checkpoint and stops after the step in which one of the processes was asked to."""
 
-    def __init__(self, asked: threading.Event) -> None:
+    def __init__(self, asked: Asked) -> None:
         self.asked = asked
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> Any:
-        if self.asked.is_set() and state.global_step < state.max_steps:
-            control.should_save = control.should_training_stop = True
+        # A launcher tells its processes one after another, and all must stop at one step.
+        if any_process(bool(self.asked.number)):
+            self.asked.number = self.asked.number or signal.SIGTERM
+            if state.global_step < state.max_steps:
+                control.should_save = control.should_training_stop = True
         return control

@@ -9,6 +9,8 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,18 +19,28 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from corpus.atomic import new_folder, write_text
 from corpus.errors import TrainError
 from train import methods
+from train.adapters import load_state, save_state
 from train.arguments import total_packs, training_arguments
+from train.checkpoint import (
+    Best,
+    Progressed,
+    checkpoint_step,
+    cut_metrics,
+    prune,
+    sealed_folder,
+)
 from train.config import Run
-from train.files import is_whole, seal
-from train.loss import TagSums, token_losses
-from train.methods import is_adapter
+from train.distributed import gathered, is_first
+from train.loss import TagSums, Totals, token_losses
 from train.pack import IGNORED, PackedRows, PackOrder, micro_batches
+from train.speed import flops_a_token, peak_flops, peak_memory, timed
 
 METRICS = "metrics.jsonl"
-SUMS = "tag_sums.json"
+
+OnLine = Callable[[dict[str, Any]], None]
+"""Is given a line of metrics."""
 
 
 class Progress(Protocol):
@@ -47,7 +59,9 @@ class TagTrainer(Trainer):
         folder: Path,
         data: PackedRows,
         holdout: PackedRows | None,
+        *,
         on_progress: Progress | None = None,
+        on_lines: Sequence[OnLine] = (),
     ) -> None:
         arguments = training_arguments(run, folder, len(data), evaluates=holdout is not None)
         super().__init__(model, arguments, train_dataset=data, eval_dataset=holdout)
@@ -57,11 +71,24 @@ class TagTrainer(Trainer):
         device = self.args.device
         self.train_sums, self.eval_sums = (TagSums(data.store.groups, device) for _ in range(2))
         self.evaluated_at = -1
-        self._making: Path | None = None
-        self._logged = time.monotonic()
+        self.best = Best()
+        self.spent = {"evaluate": 0.0, "save": 0.0}
+        self._on_lines = on_lines
+        self._logged, self._seen = time.monotonic(), 0
+        self._flops, self._peak = flops_a_token(model), peak_flops(device)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self.add_callback(_Steps(on_progress))
+
+    @property
+    def is_sharded(self) -> bool:
+        """Tell whether each process holds a part of the weights only."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Tell whether `eval.patience` has run out."""
+        return 0 < self.run.eval.patience <= self.best.stale
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the micro batches of the whole run; the parent skips those already seen."""
@@ -78,11 +105,16 @@ class TagTrainer(Trainer):
         return DataLoader(
             data,
             batch_sampler=order,
-            collate_fn=data.collate,
+            collate_fn=self._collate,
             pin_memory=self.args.dataloader_pin_memory,
             # Its own generator: a loader must not move the random state that dropout uses.
             generator=torch.Generator(),
         )
+
+    def _collate(self, batch: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        """Return the tensors of a micro batch, and how many tokens it has without padding."""
+        seen = sum(int(self.data.store.lengths[row]) for rows in batch for row in rows)
+        return {**self.data.collate(batch), "seen": torch.tensor(seen)}
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Make the run's optimizer over the groups that its method asks for."""
@@ -94,10 +126,37 @@ class TagTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> torch.Tensor:
         """Count the learned tokens of a whole step, over all its micro batches and processes."""
+        self._seen += sum(int(one["seen"]) for one in batch_samples)
         count = sum((one["targets"] != IGNORED).sum() for one in batch_samples)
         assert isinstance(count, torch.Tensor)
         count = count.to(device)
         return self.accelerator.gather(count).sum() if self.args.world_size > 1 else count
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Run a micro batch forward and backward."""
+        with self._memory_told(inputs):
+            return super().training_step(model, inputs, num_items_in_batch)
+
+    @contextmanager
+    def _memory_told(self, batch: dict[str, Any]) -> Iterator[None]:
+        """Turn running out of memory into one line about the micro batch that did it."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            text = str(error).splitlines()[0] if str(error) else ""
+            if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and (
+                "can't allocate memory" not in text and "out of memory" not in text
+            ):
+                raise
+            rows, width = batch["input_ids"].shape
+            raise TrainError(
+                f"step {self.state.global_step + 1}: out of memory with {rows} packed rows of"
+                f" {width} tokens a forward pass. Lower batch.micro (now {self.run.batch.micro}) or"
+                f" sequence_length (now {self.run.sequence_length}), or set"
+                f" activation_checkpointing: 1. {text}".rstrip()
+            ) from error
 
     def compute_loss(
         self,
@@ -132,26 +191,51 @@ class TagTrainer(Trainer):
         return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Write a line of metrics with exact sums by tag; other lines go to the parent only."""
-        if "loss" in logs:
-            totals = self.train_sums.take()
-            logs["loss"] = totals.loss
-            now = time.monotonic()
-            packs = self.state.global_step * self.run.rows_a_step()
-            line = {
+        """Write a line of metrics with exact sums by tag; the parent keeps no history of its own,
+        which would make every checkpoint longer than the one before.
+        """
+        if "loss" not in logs:
+            return
+        totals = self.train_sums.take()
+        logs["loss"] = totals.loss
+        now = time.monotonic()
+        seconds, seen = max(now - self._logged, 1e-9), sum(gathered(self._seen))
+        packs = self.state.global_step * self.run.rows_a_step()
+        self._write(
+            {
                 "kind": "train",
                 "step": self.state.global_step,
                 "epoch": min(packs, total_packs(self.run, len(self.data))) / len(self.data),
                 "loss": totals.loss,
                 "tokens": totals.tokens,
+                "seen_tokens": seen,
                 "lr": logs["learning_rate"],
                 "grad_norm": logs.get("grad_norm"),
-                "seconds": now - self._logged,
+                "seconds": seconds,
+                "tokens_per_second": seen / seconds,
+                "learned_tokens_per_second": totals.tokens / seconds,
+                "mfu": self._utilisation(seen, totals.tokens, seconds),
+                "memory_bytes": peak_memory(self.args.device),
                 "tags": totals.by_tag(),
             }
-            self._logged = now
-            self._write(line)
-        super().log(logs, start_time)
+        )
+        self._logged, self._seen = now, 0
+        self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
+
+    def _utilisation(self, seen: int, learned: int, seconds: float) -> float | None:
+        """Return the share of the devices' peak that the model's own flops came to."""
+        if self._flops is None or self._peak is None:
+            return None
+        flops = self._flops[0] * seen + self._flops[1] * learned
+        return float(flops / seconds / (self._peak * self.args.world_size))
+
+    @contextmanager
+    def _aside(self, what: str) -> Iterator[None]:
+        """Book time under a name, and keep it out of the training speed."""
+        before = self.spent[what]
+        with timed(self.spent, what):
+            yield
+        self._logged += self.spent[what] - before
 
     def evaluate(
         self,
@@ -159,17 +243,9 @@ class TagTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Measure the holdout's loss by tag, from token losses alone."""
-        self.eval_sums.take()
-        model: Any = self.model
-        assert self.holdout is not None
-        was_training = model.training
-        model.eval()
-        with torch.no_grad():
-            for batch in micro_batches(self.holdout, self.run.batch.micro):
-                self.eval_sums.add(*token_losses(model, self._prepare_inputs(batch)))
-        model.train(was_training)
-        totals = self.eval_sums.take()
+        """Measure the holdout's loss by tag, from token losses alone; keep the best weights."""
+        with self._aside("evaluate"):
+            totals = self._measure()
         self.evaluated_at = self.state.global_step
         self._write(
             {
@@ -184,42 +260,92 @@ class TagTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
+        if self.state.global_step:
+            self._judge(totals)
         return metrics
 
+    def _measure(self) -> Totals:
+        """Return the losses of the holdout, of which each process takes its share."""
+        self.eval_sums.take()
+        model: Any = self.model
+        assert self.holdout is not None
+        was_training = model.training
+        model.eval()
+        with torch.no_grad():
+            for number, one in enumerate(micro_batches(self.holdout, self.run.batch.micro)):
+                is_mine = number % self.args.world_size == self.args.process_index
+                if is_mine or self.is_sharded:  # Sharded weights meet for every forward pass.
+                    batch = self._prepare_inputs(one)
+                    with self._memory_told(batch):
+                        losses, codes = token_losses(model, batch)
+                    if is_mine:
+                        self.eval_sums.add(losses, codes)
+        model.train(was_training)
+        return self.eval_sums.take()
+
+    def _judge(self, totals: Totals) -> None:
+        """Keep the weights of the best evaluation; stop when patience runs out."""
+        wanted, step = self.run.eval.best, self.state.global_step
+        tag, _, value = (wanted or "total").partition(":")
+        loss = totals.by_tag()[tag][value]["loss"] if value else totals.loss
+        if self.best.judge(loss, step) and wanted:
+            with self._aside("save"):
+                self._write_folder(f"best-{step}", lambda made: save_state(self.model, made))
+        if self.is_exhausted:
+            self.control.should_training_stop = True
+
     def _write(self, line: dict[str, Any]) -> None:
-        if self.is_world_process_zero():
+        if is_first():
             with (self.folder / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-    def _get_output_dir(self, trial: Any) -> str:
-        """Send the parent's checkpoint to the folder that is being made."""
-        return str(self._making or self.folder)
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Save the trained weights only."""
-        if self.args.should_save:
-            save_weights(self.model, Path(output_dir or self.folder))
+            for tell in self._on_lines:
+                tell(line)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint aside, then make it appear whole; keep the newest ones."""
-        name = f"checkpoint-{self.state.global_step}"
-        shutil.rmtree(self.folder / name, ignore_errors=True)  # A damaged one, met on the way.
-        with new_folder(self.folder / name) as self._making:
-            super()._save_checkpoint(model, trial)
-            for one in (self._making / name).iterdir():
-                one.rename(self._making / one.name)
-            (self._making / name).rmdir()
-            (self._making / SUMS).write_text(json.dumps(self.train_sums.state()))
-            seal(self._making, manifest=True)
-        self._making = None
-        for old in checkpoints(self.folder)[: -self.run.save.keep]:
-            shutil.rmtree(old)
+        with self._aside("save"):
+            seconds = time.monotonic() - self._logged
+            sums = torch.tensor(gathered(self.train_sums.state()), dtype=torch.float64).sum(0)
+            state = Progressed(sums.tolist(), sum(gathered(self._seen)), seconds, self.best)
+
+            def fill(made: Path) -> None:
+                if not self.is_sharded and is_first():
+                    save_state(self.model, made)
+                self._save_optimizer_and_scheduler(str(made))
+                self._save_scaler(str(made))
+                self._save_rng_state(str(made))
+                if is_first():
+                    self.state.save_to_json(str(made / "trainer_state.json"))
+                    state.write(made)
+
+            self._write_folder(f"checkpoint-{self.state.global_step}", fill)
+
+    def _write_folder(self, name: str, fill: Callable[[Path], None]) -> None:
+        """Make a folder of the run appear whole, and remove those that it supersedes."""
+        if is_first():
+            shutil.rmtree(self.folder / name, ignore_errors=True)  # A damaged one, met on the way.
+        with sealed_folder(self.folder / name) as made:
+            fill(made)
+        if is_first():
+            prune(self.folder, self.run.save.keep, self.best.step)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Take the weights from a checkpoint; sharded ones are the parent's."""
+        if self.is_sharded:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            load_state(self.model, Path(resume_from_checkpoint))
 
     def resume_from(self, checkpoint: Path) -> None:
-        """Continue the sums by tag and the metrics file from a checkpoint."""
-        self.train_sums.restore(json.loads((checkpoint / SUMS).read_text()))
-        step = checkpoint_step(checkpoint)
-        self.evaluated_at = cut_metrics(self.folder / METRICS, step)
+        """Continue sums by tag, best weights and the metrics file from a checkpoint."""
+        state = Progressed.read(checkpoint)
+        if is_first():  # The sums are those of all processes.
+            self.train_sums.restore(state.sums)
+            self._seen = state.seen
+            self.evaluated_at = cut_metrics(self.folder / METRICS, checkpoint_step(checkpoint))
+        self.evaluated_at = gathered(self.evaluated_at)[0]
+        self.best = state.best
+        self._logged = time.monotonic() - state.seconds
 
 
 class _Steps(TrainerCallback):
@@ -242,42 +368,3 @@ class _Steps(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **others: Any) -> None:
         if logs and "loss" in logs:
             self.note = f"loss {logs['loss']:.3f}"
-
-
-def save_weights(model: Any, folder: Path) -> None:
-    """Save what was trained: the adapter, or all weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if is_adapter(model):
-        # The base's embeddings are not part of an adapter that did not train them whole.
-        model.save_pretrained(str(folder), save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)  # peft's empty form of a model card
-        return
-    caches, model.config.use_cache = model.config.use_cache, True
-    model.save_pretrained(str(folder))
-    model.config.use_cache = caches
-
-
-def checkpoint_step(folder: Path) -> int:
-    """Return the step at which a checkpoint was written."""
-    return int(folder.name.rpartition("-")[2])
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Return the whole checkpoints of a run, the oldest first."""
-    found = [one for one in folder.glob("checkpoint-*") if one.name[11:].isdigit()]
-    return sorted((one for one in found if is_whole(one)), key=checkpoint_step)
-
-
-def cut_metrics(file: Path, step: int) -> int:
-    """Drop the lines after a step, which will come again; return the step last evaluated."""
-    lines, evaluated = [], -1
-    for text in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue  # The last line of a killed run may be half written.
-        if line["step"] <= step:
-            lines.append(text + "\n")
-            evaluated = line["step"] if line["kind"] == "eval" else evaluated
-    write_text(file, "".join(lines))
-    return evaluated

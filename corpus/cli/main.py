@@ -36,6 +36,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "runs": ("train.verbs:runs", "List the training runs in the home"),
     "merge": ("train.verbs:merge", "Merge an adapter into its base model"),
     "verify": ("train.verbs:verify", "Check a merged model against its certificate"),
+    "convert-base": ("train.verbs:convert_base", "Convert a base to Llama, or to safetensors"),
     "chat": ("train.verbs:chat", "Answer instructions with a model and an optional adapter"),
     "demo": ("corpus.cli.demo:demo", "Run the whole chain offline on the bundled samples"),
 }
@@ -176,7 +177,7 @@ def main() -> None:
     except USAGE_ERROR as error:
         _fail(_usage_line(error), 2)
     except WoolgatherError as error:
-        _fail(str(error), 1)
+        _fail(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _fail("stopped: what was finished is kept, nothing half-done is", INTERRUPTED)
     except BrokenPipeError:

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from corpus.atomic import sole_writer
 from corpus.errors import BusyError, RecipeError, TrainError
 from corpus.settings import Home
+from train.checkpoint import checkpoints
 from train.files import MANIFEST, is_whole
 from train.run import read_metrics, run_training
-from train.trainer import checkpoints
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -32,7 +32,11 @@ def weights(result: Any) -> dict[str, torch.Tensor]:
 
 
 def without_times(folder: Path) -> list[dict[str, Any]]:
-    return [{**line, "seconds": 0} for line in read_metrics(folder)]
+    measured = ("seconds", "tokens_per_second", "learned_tokens_per_second", "mfu", "memory_bytes")
+    return [
+        {key: value for key, value in line.items() if key not in measured}
+        for line in read_metrics(folder)
+    ]
 
 
 def test_lora_learns_and_the_holdout_follows(trained: Any) -> None:
@@ -102,7 +106,7 @@ def test_refused_rows_are_told(
 
 KILLED = """
 import os, runpy, signal, sys
-import torch, train.trainer
+import torch, train.checkpoint
 from corpus.settings import Home
 from train.compose import load_run
 from train.run import run_training
@@ -110,7 +114,7 @@ from pathlib import Path
 
 torch.set_num_threads(1)
 conftest, home, file = map(Path, sys.argv[1:])
-seal = train.trainer.seal
+seal = train.checkpoint.seal
 
 def dying(made, **options):
     if "checkpoint-4" in made.name:
@@ -118,7 +122,7 @@ def dying(made, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     seal(made, **options)
 
-train.trainer.seal = dying
+train.checkpoint.seal = dying
 run_training(load_run(file), Home(home), mixture=runpy.run_path(str(conftest))["make_table"]())
 """
 
