@@ -85,16 +85,14 @@ def load_base(
             and whose code may not run, or cannot have the asked attention.
     """
     from train.inputs import accept_batches
-    from train.quantise import quantisation_config
+    from train.quantise import placed, quantisation_config, steady
 
     folder = model_folder(name)
     refuse_quantised(folder)
     weight_files(folder)
     options: dict[str, Any] = {"dtype": dtype, **attention_option(attention, dtype)}
     if quantize != "none":
-        from train.quantise import quantisation_config
-
-        options["quantization_config"] = quantisation_config(quantize, dtype)
+        options |= {"quantization_config": quantisation_config(quantize, dtype), **placed()}
     with _plain_errors(f"model {str(name)!r}"):
         auto, code = _auto_class(folder, trust_remote_code)
         model = auto.from_pretrained(str(folder), trust_remote_code=code, **options)
@@ -105,7 +103,7 @@ def load_base(
     # peft writes this name into adapters: keep what the user gave.
     model.name_or_path = model.config._name_or_path = str(name)
     accept_batches(model)
-    return model
+    return steady(model)
 
 
 def load_shape(name: str | Path, trust_remote_code: bool = False) -> Any:
@@ -175,8 +173,8 @@ def attention_option(attention: str, dtype: str) -> dict[str, str]:
     return {} if attention == "auto" else {"attn_implementation": names.get(attention, attention)}
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors shards of a model.
+def weight_files(folder: Path, pattern: str = "model*.safetensors") -> list[Path]:
+    """Return the shards of a model.
 
     Raises:
         TrainError: it has none, one is missing, or one is not whole.
@@ -185,18 +183,18 @@ def weight_files(folder: Path) -> list[Path]:
 
     from train.tensors import names_in
 
-    files = sorted(folder.glob("model*.safetensors"))
+    files = sorted(folder.glob(pattern))
     if not files:
         got = next((one.name for one in sorted(folder.glob("*.bin"))), "nothing of the kind")
         raise TrainError(
-            f"{folder}: expected model*.safetensors, got {got}. Convert .bin files: woolgather"
-            " convert-base --base FOLDER --out NEW"
+            f"{folder}: expected {pattern}, got {got}. Convert .bin files: woolgather convert-base"
+            " --base FOLDER --out NEW"
         )
-    index = folder / "model.safetensors.index.json"
-    table = json.loads(index.read_text())["weight_map"] if index.is_file() else {}
-    for name in sorted({*table.values()} - {one.name for one in files}):
-        raise TrainError(f"{folder}: {name} is missing, which {index.name} names")
-    for file in files:
+    for index in folder.glob(f"{pattern}.index.json"):
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        for name in sorted(set(named) - {one.name for one in files}):
+            raise TrainError(f"{folder}: {name} is missing, which {index.name} names")
+    for file in files if pattern.endswith(".safetensors") else ():
         try:
             names_in(file)
         except SafetensorError as error:
@@ -258,9 +256,10 @@ def quiet_libraries() -> Iterator[None]:
     before, bars = noise.get_verbosity(), noise.is_progress_bar_enabled()
     noise.set_verbosity_error()
     noise.disable_progress_bar()
-    peft = logging.getLogger("peft")
-    level = peft.level
-    peft.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("peft", "bitsandbytes")]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -269,7 +268,8 @@ def quiet_libraries() -> Iterator[None]:
         noise.set_verbosity(before)
         if bars:
             noise.enable_progress_bar()
-        peft.setLevel(level)
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
 
 
 @contextlib.contextmanager
