@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from typing import Any
 
@@ -39,3 +40,24 @@ def quantisation_config(kind: str, dtype: str = "float32") -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, dtype),
     )
+
+
+def placed() -> dict[str, Any]:
+    """Return where a quantised base is loaded: it cannot move to this process's GPU later."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    return {"device_map": {"": int(os.environ.get("LOCAL_RANK", "0"))}}
+
+
+def steady(model: Any) -> Any:
+    """Have nf4 weights stay as they were quantised.
+
+    On CPUs with AVX512-BF16, bitsandbytes would repack them at the first forward pass in eval mode
+    with scales rounded to bfloat16: a run that evaluates would train on another base after it.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
