@@ -27,8 +27,10 @@ def token_losses_by_hand(model: Any, tokenizer: Any, row: dict[str, Any]) -> lis
     """Render, mask and score one row with nothing of ours: one row, one plain forward pass."""
 
     def pieces(text: str) -> list[int]:
-        found: list[int] = tokenizer(text, add_special_tokens=False).input_ids
-        return found
+        # The pieces alone: this tokenizer would put a space before every text.
+        return [
+            one.id for one in tokenizer.backend_tokenizer.model.tokenize(text.replace(" ", "▁"))
+        ]
 
     earlier = [{**turn, "input": ""} for turn in row["history"]]
     lead = f"{row['system']}\n\n" if row["system"] else ""
