@@ -1,4 +1,4 @@
-"""Clean: what killed processes left behind, and builds that nothing names any more."""
+"""Clean: what killed processes left behind, and builds and tokens that nothing names any more."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Garbage:
 
 
 def find_garbage(home: Home) -> list[Garbage]:
-    """Return the unfinished folders without an owner and the builds that nothing names."""
-    return [*_unfinished(home), *_unnamed_builds(home)]
+    """Return the unfinished folders without an owner, and builds and tokens of no mixture."""
+    return [*_unfinished(home), *_unnamed_builds(home), *_unused_tokens(home)]
 
 
 def remove(garbage: Sequence[Garbage]) -> None:
@@ -87,6 +87,20 @@ def _unnamed_builds(home: Home) -> Iterator[Garbage]:
                 kept.add(build.rows_digest)
                 continue
             yield Garbage(build.path, "an older build that no mixture names", _bytes(build.path))
+
+
+def _unused_tokens(home: Home) -> Iterator[Garbage]:
+    digests = {path.parent.name for path in home.mixtures.glob("*/*/mixture.lock")}
+    for folder in sorted(home.tokens.iterdir()) if home.tokens.is_dir() else []:
+        if folder.name.startswith(UNFINISHED) or is_locked(home.locks, f"token-{folder.name}"):
+            continue
+        indexes = sorted(folder.glob("mixture-*"))
+        gone = [one for one in indexes if one.name.removeprefix("mixture-") not in digests]
+        if gone == indexes:
+            yield Garbage(folder, "tokens of rows that no mixture has", _bytes(folder))
+            continue
+        for one in gone:
+            yield Garbage(one, "where the tokens of a mixture lay that is gone", _bytes(one))
 
 
 def _rows_named_by_mixtures(home: Home) -> set[tuple[str, str]]:

@@ -35,7 +35,9 @@ class Packs:
         return self.rows[self.starts[pack] : self.starts[pack + 1]]
 
 
-def plan_packs(lengths: npt.NDArray[np.int64], capacity: int, *, packing: bool = True) -> Packs:
+def plan_packs(
+    lengths: npt.NDArray[np.integer[Any]], capacity: int, *, packing: bool = True
+) -> Packs:
     """Assign every row to a packed row by best fit, longest rows first.
 
     Rows of equal length move in groups, so the work grows with the number of distinct lengths.

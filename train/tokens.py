@@ -1,48 +1,63 @@
-"""The token store: every row of a mixture rendered once, kept as memory-mapped arrays.
+"""The token cache: every row rendered once for each template, tokenizer and length.
 
-Between rendering and packing; keyed by what decides its bytes, so runs share it.
-Files: ids.bin (int32), learned.bin (uint8), offsets.bin (int64, rows + 1), group.bin (int32),
-position.bin (int64, the row's place in the mixture), refused.jsonl, and store.json last.
+Between rendering and packing. `tokens/<rendering>/` holds sealed segments of rendered rows, found
+by row id and shared by all mixtures and runs, and for each mixture an index into them.
+Files: segment-*/ rows.bin (ROW, in the order of the keys), tokens.bin; mixture-*/ a file for each
+column of PLACES and refused.jsonl, of training rows and of the holdout, index.json.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from corpus.atomic import new_folder, sole_writer
+from corpus.atomic import new_folder, remove_unfinished, sole_writer
 from corpus.errors import TrainError
 from corpus.settings import Home
-from train.data import COLUMNS, Group, Mixed, Rows, group_rows
+from train.data import BLOCK, COLUMNS, Group, Mixed, Rows, group_rows
 from train.encode import Encoded, encode
-from train.files import seal
+from train.files import is_whole, seal
 from train.render import Template, turns_of
 
 VERSION = 3
 """Part of every key: raise it when rendering or the layout changes."""
 
-BLOCK = 512
-"""Rows rendered at a time; bounds memory."""
+BATCH = 1024
+"""Rows that the tokenizer is given at a time."""
 
-TYPES = {
-    "ids": np.int32,
-    "learned": np.uint8,
-    "offsets": np.int64,
-    "group": np.int32,
-    "position": np.int64,
-}
+SEGMENT = 65_536
+"""Rows of a new segment: what a kill can cost."""
 
-NO_REPLY = "no reply text"
-NO_ROOM = "no learned token within sequence_length"
+MOST_SEGMENTS = 32
+"""Above it the smaller segments are merged until half as many are left."""
+
+ROW = np.dtype(
+    [("key", "S16"), ("start", "<i8"), ("length", "<i4"), ("learned", "<i4"), ("mark", "u1")]
+)
+"""A rendered row: the bytes of its id, where its tokens lie, and what became of it (MARKS)."""
+
+MARKS = ("whole", "cut", "no reply text", "no learned token within sequence_length")
+WHOLE, CUT, NO_REPLY, NO_ROOM = range(4)
+
+PLACES = {"position": "<i8", "start": "<i8", "lengths": "<i4", "group": "<i4", "segment": "<i4"}
+"""Columns of an index; a row's position is that in the mixture."""
+
+PARTS = ("train", "holdout")
+ROWS, TOKENS = "rows.bin", "tokens.bin"
+
+Piece = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+"""Rows, and their tokens as stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +65,14 @@ class TokenStore:
     """Tokens of rows in the order of the mixture; arrays are memory-mapped."""
 
     path: Path
-    ids: npt.NDArray[np.int32]
-    learned: npt.NDArray[np.uint8]
-    offsets: npt.NDArray[np.int64]
-    group: npt.NDArray[np.int32]
+    part: str
     position: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int32]
+    group: npt.NDArray[np.int32]
+    segment: npt.NDArray[np.int32]
+    tokens: list[npt.NDArray[Any]]
+    """Of each segment; a learned token t is stored as ~t, so marks take no room."""
     facts: dict[str, Any]
     groups: list[Group]
     """The tags of each code in `group`."""
@@ -62,24 +80,16 @@ class TokenStore:
     def __len__(self) -> int:
         return len(self.group)
 
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of every row."""
-        return np.diff(self.offsets)
-
-    @property
-    def learned_tokens(self) -> int:
-        """Tokens that the loss counts, over all rows."""
-        return int(self.facts["learned_tokens"])
-
-    def row(self, number: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    def row(self, number: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Return tokens and learned marks of one row."""
-        start, stop = self.offsets[number], self.offsets[number + 1]
-        return self.ids[start:stop], self.learned[start:stop]
+        start = self.start[number]
+        stored = self.tokens[self.segment[number]][start : start + self.lengths[number]]
+        learned = stored < 0
+        return np.where(learned, ~stored, stored), learned
 
     def refused(self) -> Iterator[dict[str, Any]]:
         """Yield the refused rows: position, id, source, reason."""
-        with (self.path / "refused.jsonl").open(encoding="utf-8") as lines:
+        with (self.path / f"{self.part}-refused.jsonl").open(encoding="utf-8") as lines:
             yield from map(json.loads, lines)
 
 
@@ -92,11 +102,18 @@ class Rendering:
     max_tokens: int
     train_on_inputs: bool = False
 
-    def key(self, rows_digest: str) -> str:
-        """Return the key of the store that this rendering makes of these rows."""
-        settings = [VERSION, rows_digest, self.template.identity, self.max_tokens]
-        settings += [self.train_on_inputs, tokenizer_digest(self.tokenizer)]
+    @property
+    def key(self) -> str:
+        """The name of this rendering: it changes with all that decides the tokens of a row."""
+        settings = [VERSION, self.template.identity, self.max_tokens, self.train_on_inputs]
+        settings += [tokenizer_digest(self.tokenizer)]
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+
+    @property
+    def kind(self) -> str:
+        """The smallest type that holds t and ~t of every token t."""
+        top = max(self.tokenizer.get_vocab().values(), default=0)
+        return "<i2" if top < 2**15 else "<i4"
 
 
 def tokenizer_digest(tokenizer: Any) -> str:
@@ -112,45 +129,47 @@ def open_tokens(
 ) -> tuple[TokenStore, TokenStore | None]:
     """Open the tokens of a mixture's training rows and of its holdout, rendering what is missing.
 
-    Both have the same groups. A mixture without a holdout has None.
+    Both have the same groups. A holdout without rows is None.
 
     Raises:
-        TrainError: every row is refused; the message has the reasons.
+        TrainError: no row can be learned from; the message has the reasons.
     """
-    parts = {"train": mixture, "holdout": mixture.holdout}
-    groups, codes = group_rows(list(parts.values()))
-    stores = [
-        _token_store(home, rows, code, (f"{mixture.digest}/{name}", rendering), groups)
-        if len(rows) or name == "train"
-        else None
-        for code, (name, rows) in zip(codes, parts.items(), strict=True)
-    ]
-    assert stores[0] is not None
-    return stores[0], stores[1]
-
-
-def _token_store(
-    home: Home,
-    rows: Rows,
-    codes: npt.NDArray[np.int32],
-    named: tuple[str, Rendering],
-    groups: list[Group],
-) -> TokenStore:
-    key = named[1].key(named[0])
-    path = home.tokens / key
-    if not path.is_dir():
+    key = rendering.key
+    index = home.tokens / key / f"mixture-{mixture.digest}"
+    found = _open_index(index)
+    if found is None:
         with sole_writer(home.locks, f"token-{key}"):
-            if not path.is_dir():
-                _write(path, rows, codes, named[1], groups)
-    return _open_store(path)
+            found = _open_index(index)
+            if found is None:
+                remove_unfinished(index.parent)
+                _make_index(index, (mixture, mixture.holdout), rendering)
+                found = _open_index(index)
+    assert found is not None
+    return found[0], found[1] if len(found[1]) else None
 
 
-def _open_store(path: Path) -> TokenStore:
-    """Map the arrays of a store."""
-    facts = json.loads((path / "store.json").read_text())
-    arrays = {name: _map(path / f"{name}.bin", kind) for name, kind in TYPES.items()}
-    groups = [Group(**one) for one in facts["groups"]]
-    return TokenStore(path, facts=facts, groups=groups, **arrays)
+def _open_index(index: Path) -> list[TokenStore] | None:
+    """Map the rows of a mixture; None where something is absent or damaged."""
+    try:
+        facts = json.loads((index / "index.json").read_text()) if is_whole(index) else None
+        segments = [index.parent / name for name in facts["segments"]] if facts else []
+        if facts is None or not all(is_whole(one, deep=True) for one in (index, *segments)):
+            return None
+        tokens = [_map(one / TOKENS, facts["kind"]) for one in segments]
+        groups = [Group(**one) for one in facts["groups"]]
+        return [
+            TokenStore(
+                index,
+                part,
+                **{name: _map(index / f"{part}-{name}.bin", PLACES[name]) for name in PLACES},
+                tokens=tokens,
+                facts=facts[part],
+                groups=groups,
+            )
+            for part in PARTS
+        ]
+    except FileNotFoundError:  # Another process has merged the segments meanwhile.
+        return None
 
 
 def _map(file: Path, kind: Any) -> npt.NDArray[Any]:
@@ -159,117 +178,200 @@ def _map(file: Path, kind: Any) -> npt.NDArray[Any]:
     return np.memmap(file, dtype=kind, mode="r")
 
 
-def _write(
-    path: Path,
-    rows: Rows,
-    codes: npt.NDArray[np.int32],
-    rendering: Rendering,
-    groups: list[Group],
-) -> None:
-    with new_folder(path) as temporary:
-        facts = _render_all(temporary, rows, codes, rendering)
-        facts["groups"] = [asdict(one) for one in groups]
-        if len(rows) and not facts["rows"]:
-            reasons = ", ".join(f"{reason} ({n})" for reason, n in facts["refused"].items())
-            raise TrainError(
-                f"every one of the {len(rows)} rows is refused: {reasons}."
-                f" Raise sequence_length (now {rendering.max_tokens}) or choose other rows."
-            )
-        (temporary / "store.json").write_text(json.dumps(facts, indent=1))
-        seal(temporary)
+def _make_index(index: Path, parts: Sequence[Rows], rendering: Rendering) -> None:
+    """Render the rows that no segment has, and write down where each row lies."""
+    folder = index.parent
+    keys = np.concatenate([_keys(rows) for rows in parts])
+    wanted, first, same = np.unique(keys, return_index=True, return_inverse=True)
+    missing = np.sort(first[_find(_segments(folder), wanted)[0] < 0])
+    for start in range(0, len(missing), SEGMENT):
+        _write_segment(folder, _render(parts, missing[start : start + SEGMENT], rendering))
+    _merge(folder, rendering.kind)
+    segments = _segments(folder)
+    number, at = _find(segments, wanted)
+    found = np.zeros(len(wanted), ROW)
+    for code, (_, table) in enumerate(segments):
+        found[number == code] = table[at[number == code]]
+    rows, segment, groups = found[same], number[same], group_rows(parts)
+    facts: dict[str, Any] = {"kind": rendering.kind, "groups": [asdict(one) for one in groups[0]]}
+    facts["segments"] = [path.name for path, _ in segments]
+    if index.exists():
+        shutil.rmtree(index)
+    with new_folder(index) as temporary:
+        start = 0
+        for name, part, codes in zip(PARTS, parts, groups[1], strict=True):
+            here = slice(start, start := start + len(part))
+            facts[name] = _counts(name, rows[here], rendering)
+            _write_part(temporary / name, part, (rows[here], segment[here], codes))
+        (temporary / "index.json").write_text(json.dumps(facts))
+        seal(temporary, manifest=True)
 
 
-def _render_all(
-    folder: Path, rows: Rows, codes: npt.NDArray[np.int32], rendering: Rendering
-) -> dict[str, Any]:
-    """Render rows block by block into the array files; return the counts."""
-    with ExitStack() as stack:
-        files: dict[str, IO[Any]] = {
-            name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in TYPES
-        }
-        refused = stack.enter_context((folder / "refused.jsonl").open("w", encoding="utf-8"))
-        return _render_to((files, refused), rows, codes, rendering)
+def _counts(name: str, rows: npt.NDArray[Any], rendering: Rendering) -> dict[str, Any]:
+    """Count the rows and tokens of a part.
 
-
-def _render_to(
-    into: tuple[dict[str, IO[Any]], IO[str]],
-    rows: Rows,
-    groups: npt.NDArray[np.int32],
-    rendering: Rendering,
-) -> dict[str, Any]:
-    files, refused = into
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    files["offsets"].write(np.zeros(1, np.int64).tobytes())
-    for start in range(0, len(rows), BLOCK):
-        positions = range(start, min(start + BLOCK, len(rows)))
-        block = rows.rows(positions, COLUMNS)
-        codes = groups[start : positions.stop]
-        encoded = _encode_block(block, rendering)
-        kept = []
-        for number, (row, position) in enumerate(zip(encoded, positions, strict=True)):
-            reason = row if isinstance(row, str) else None
-            if reason is not None:
-                reasons[reason] += 1
-                where = {"position": position, "id": block["id"][number], "reason": reason}
-                source = rows.sources[int(rows.index.source[position])].name
-                refused.write(json.dumps({**where, "source": source}) + "\n")
-                continue
-            kept.append((row, position, codes[number]))
-        _append(files, kept, counts)
+    Raises:
+        TrainError: nothing is left of it.
+    """
+    marks, counts = np.unique(rows["mark"], return_counts=True)
+    counted = {MARKS[mark]: int(n) for mark, n in zip(marks, counts, strict=True)}
+    kept = {mark: counted.pop(mark, 0) for mark in MARKS[: CUT + 1]}
+    if not sum(kept.values()) and (counted or name == PARTS[0]):
+        told = ", ".join(f"{reason} ({n})" for reason, n in counted.items())
+        raise TrainError(
+            f"every one of the {len(rows)} {name} rows is refused: {told or 'there is none'}."
+            f" Raise sequence_length (now {rendering.max_tokens}) or choose other rows."
+        )
     return {
-        **{one: counts[one] for one in ("rows", "tokens", "learned_tokens", "cut_rows")},
-        "refused": dict(reasons),
+        "rows": sum(kept.values()),
+        "tokens": int(rows["length"].sum()),
+        "learned_tokens": int(rows["learned"].sum()),
+        "cut_rows": kept[MARKS[CUT]],
+        "refused": counted,
         "max_tokens": rendering.max_tokens,
         "template": rendering.template.name,
     }
 
 
-def _append(files: dict[str, Any], kept: list[Any], counts: Counter[str]) -> None:
-    ends = []
-    for row, _, _ in kept:
-        files["ids"].write(np.array(row.ids, np.int32).tobytes())
-        files["learned"].write(np.array(row.learned, np.uint8).tobytes())
-        counts["rows"] += 1
-        counts["tokens"] += len(row.ids)
-        counts["learned_tokens"] += sum(row.learned)
-        counts["cut_rows"] += row.cut
-        ends.append(counts["tokens"])
-    files["offsets"].write(np.array(ends, np.int64).tobytes())
-    files["group"].write(np.array([code for _, _, code in kept], np.int32).tobytes())
-    files["position"].write(np.array([place for _, place, _ in kept], np.int64).tobytes())
+def _write_part(stem: Path, part: Rows, columns: tuple[npt.NDArray[Any], ...]) -> None:
+    rows, segment, groups = columns
+    kept = np.flatnonzero(rows["mark"] <= CUT)
+    places = {"position": kept, "group": groups[kept], "segment": segment[kept]}
+    places |= {"start": rows["start"][kept], "lengths": rows["length"][kept]}
+    for name, kind in PLACES.items():
+        stem.with_name(f"{stem.name}-{name}.bin").write_bytes(places[name].astype(kind).tobytes())
+    with stem.with_name(f"{stem.name}-refused.jsonl").open("w", encoding="utf-8") as file:
+        for at in np.flatnonzero(rows["mark"] > CUT).tolist():
+            told = {"position": at, "id": rows["key"][at : at + 1].tobytes().hex()}
+            told |= {"reason": MARKS[rows["mark"][at]]}
+            told |= {"source": part.sources[int(part.index.source[at])].name}
+            file.write(json.dumps(told) + "\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A row that fits and has something to learn."""
-
-    ids: list[int]
-    learned: list[bool]
-    cut: bool
+def _keys(rows: Rows) -> npt.NDArray[np.bytes_]:
+    """Return the bytes of the rows' ids: equal ids are equal rows."""
+    blocks = (range(start, min(start + BLOCK, len(rows))) for start in range(0, len(rows), BLOCK))
+    return _bytes(chain.from_iterable(rows.rows(block, ("id",))["id"] for block in blocks))
 
 
-def _encode_block(block: dict[str, list[Any]], rendering: Rendering) -> list[Fitted | str]:
-    """Return for each row of a block its tokens, or the reason why it is refused."""
-    names = list(block)
-    rows = [dict(zip(names, values, strict=True)) for values in zip(*block.values(), strict=True)]
-    turns = [turns_of(row) for row in rows]
-    parts = [
-        rendering.template.parts(one, row["system"]) for one, row in zip(turns, rows, strict=True)
-    ]
-    encoded = encode(rendering.tokenizer, parts)
-    silent = [not any((turn.output or "").strip() for turn in one) for one in turns]
-    return [
-        NO_REPLY if mute else _fit(row, rendering)
-        for row, mute in zip(encoded, silent, strict=True)
-    ]
+def _bytes(ids: Iterable[str]) -> npt.NDArray[np.bytes_]:
+    return np.frombuffer(bytes.fromhex("".join(ids)), "S16")
 
 
-def _fit(row: Encoded, rendering: Rendering) -> Fitted | str:
-    """Cut a row to its maximum; the first token has nothing before it to be predicted from."""
-    ids = row.ids[: rendering.max_tokens]
-    learned = [True] * len(ids) if rendering.train_on_inputs else row.learned[: len(ids)]
-    learned = [False, *learned[1:]]
-    if not any(learned):
-        return NO_ROOM
-    return Fitted(ids, learned, len(row.ids) > len(ids))
+def _segments(folder: Path) -> list[tuple[Path, npt.NDArray[Any]]]:
+    """Return the segments and their rows; a damaged one goes, and its rows are made again."""
+    found = []
+    for path in sorted(folder.glob("segment-*")):
+        if is_whole(path, deep=True):
+            found.append((path, _map(path / ROWS, ROW)))
+        else:
+            shutil.rmtree(path)
+    return found
+
+
+def _find(
+    segments: Sequence[tuple[Path, npt.NDArray[Any]]], wanted: npt.NDArray[np.bytes_]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Return for each of the sorted keys its segment, -1 where none has it, and its place there."""
+    number, at = np.full(len(wanted), -1, np.int32), np.zeros(len(wanted), np.int64)
+    for code, (_, table) in enumerate(segments):
+        keys, todo = np.ascontiguousarray(table["key"]), np.flatnonzero(number < 0)
+        places = np.searchsorted(keys, wanted[todo]).clip(max=len(keys) - 1)
+        hit = keys[places] == wanted[todo]
+        number[todo[hit]], at[todo[hit]] = code, places[hit]
+    return number, at
+
+
+def _merge(folder: Path, kind: str) -> None:
+    """Make one segment of the smaller ones when there are many."""
+    segments = sorted(_segments(folder), key=lambda one: len(one[1]))
+    small = segments[: -(MOST_SEGMENTS // 2)] if len(segments) > MOST_SEGMENTS else []
+    if small:
+        _write_segment(
+            folder, ((np.array(table), _map(path / TOKENS, kind)) for path, table in small)
+        )
+    for path, _ in small:
+        shutil.rmtree(path)
+
+
+def _write_segment(folder: Path, pieces: Iterable[Piece]) -> None:
+    """Join rows and their tokens to a segment."""
+    tables, base = [], 0
+    with new_folder(folder / f"segment-{uuid.uuid4().hex[:16]}") as temporary:
+        with (temporary / TOKENS).open("wb") as file:
+            for table, tokens in pieces:
+                table["start"] += base
+                base += len(tokens)
+                tables.append(table)
+                file.write(tokens.data)
+        rows = np.concatenate(tables)
+        (temporary / ROWS).write_bytes(rows[np.argsort(rows["key"], kind="stable")].tobytes())
+        seal(temporary, manifest=True)
+
+
+def _render(
+    parts: Sequence[Rows], places: npt.NDArray[np.int64], rendering: Rendering
+) -> Iterator[Piece]:
+    """Render the rows at the given places of all parts together.
+
+    The tokenizer works on one block, in a thread of its own, while the next one is read.
+    """
+    kind, before = rendering.kind, None
+    with ThreadPoolExecutor(1) as tokenizer:
+        for block in _blocks(parts, places):
+            names = list(block)
+            rows = [
+                dict(zip(names, values, strict=True))
+                for values in zip(*block.values(), strict=True)
+            ]
+            turns = [turns_of(row) for row in rows]
+            silent = [not any((turn.output or "").strip() for turn in one) for one in turns]
+            asked = zip(turns, rows, strict=True)
+            texts = [rendering.template.parts(one, row["system"]) for one, row in asked]
+            coming = tokenizer.submit(encode, rendering.tokenizer, texts)
+            if before is not None:
+                yield _fit(before[0].result(), *before[1:], rendering, kind)
+            before = coming, silent, block["id"]
+        if before is not None:
+            yield _fit(before[0].result(), *before[1:], rendering, kind)
+
+
+def _blocks(parts: Sequence[Rows], places: npt.NDArray[np.int64]) -> Iterator[dict[str, list[Any]]]:
+    """Yield the rows at the given places of all parts together."""
+    base = 0
+    for rows in parts:
+        here = places[(places >= base) & (places < base + len(rows))] - base
+        for start in range(0, len(here), BATCH):
+            yield rows.rows(here[start : start + BATCH], COLUMNS)
+        base += len(rows)
+
+
+def _fit(
+    encoded: Sequence[Encoded],
+    silent: Sequence[bool],
+    row_ids: Sequence[str],
+    rendering: Rendering,
+    kind: str,
+) -> Piece:
+    """Cut rows to their maximum; mark what is refused."""
+    room = rendering.max_tokens
+    ids = [row.ids[:room] for row in encoded]
+    lengths = np.fromiter(map(len, ids), np.int32, len(ids))
+    tokens = np.fromiter(chain.from_iterable(ids), kind, int(lengths.sum()))
+    marks = chain.from_iterable(row.learned[:room] for row in encoded)
+    learned = np.fromiter(marks, np.bool_, len(tokens)) | rendering.train_on_inputs
+    starts = np.cumsum(lengths) - lengths
+    learned[starts[lengths > 0]] = False  # Nothing stands before it to predict it from.
+    sums = np.concatenate([[0], np.cumsum(learned)])
+    np.invert(tokens, out=tokens, where=learned)
+    rows = np.zeros(len(ids), ROW)
+    rows["key"] = _bytes(row_ids)
+    rows["learned"] = sums[starts + lengths] - sums[starts]
+    rows["mark"] = [CUT if len(row.ids) > room else WHOLE for row in encoded]
+    rows["mark"][rows["learned"] == 0] = NO_ROOM
+    rows["mark"][np.array(silent, np.bool_)] = NO_REPLY
+    kept = rows["mark"] <= CUT
+    rows["learned"][~kept] = 0
+    rows["length"] = np.where(kept, lengths, 0)
+    rows["start"] = np.cumsum(rows["length"]) - rows["length"]
+    return rows, tokens[np.repeat(kept, lengths)]
