@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -32,6 +33,8 @@ def need_train() -> None:
     for package in ("torch", "transformers", "peft", "accelerate"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("train", package, "train")
+    # At its import it complains of a kernel that nobody misses.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def ready(session: Session, run: Any) -> Any:
@@ -71,17 +74,24 @@ def compose(
 
 def run_options(verb: Verb) -> Verb:
     """Give a verb the options of `compose`, beside its own; it calls `make` for the run."""
-    shared = inspect.signature(compose, eval_str=True).parameters
+    return with_options(compose, verb)
+
+
+def with_options(describe: Callable[..., Any], verb: Verb) -> Verb:
+    """Give a verb a function's options, beside its own; it calls `make` for what that returns."""
+    shared = inspect.signature(describe, eval_str=True).parameters
     own = inspect.signature(verb, eval_str=True).parameters
 
     @functools.wraps(verb)
     def wrapped(ctx: typer.Context, **values: Any) -> None:
         need_train()
         chosen = {key: values.pop(key) for key in shared}
-        verb(ctx, make=lambda: compose(**chosen), **values)
+        verb(ctx, make=lambda: describe(**chosen), **values)
 
     kept = [one for key, one in own.items() if key not in ("ctx", "make")]
-    parameters = [own["ctx"], *shared.values(), *kept]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    options = [one.replace(kind=keyword) for one in (*shared.values(), *kept)]
+    parameters = [own["ctx"], *options]
     wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return wrapped
@@ -147,15 +157,20 @@ def run(
         from train.worker import launch
 
         result = launch(config, session)
+    from train.runs import open_run, write_losses
+
+    write_losses(open_run(session.home, result["run"]))
     show_result(session, result)
 
 
 def train_here(session: Session, config: Any) -> dict[str, Any]:
     """Train in this process and return the result."""
+    from train.panel import open_panel
     from train.run import run_training
 
-    with session.progress("training") as advance:
-        return run_training(config, session.home, advance).to_json()
+    with open_panel(session.quiet) as panel:
+        told = {"on_line": panel.line, "say": panel.say}
+        return run_training(config, session.home, panel.progress, **told).to_json()
 
 
 def show_result(session: Session, result: dict[str, Any]) -> None:

@@ -111,7 +111,9 @@ def sum_up(
         loss=train[-1]["loss"],
         losses=[line["loss"] for line in train],
         eval={"start": evals[0]["loss"], "end": kept[0]["loss"]} if kept else {},
-        best={"by": config.eval.best, **asdict(best)} if config.eval.best else None,
+        best={"by": config.eval.best, "loss": best.loss, "step": best.step}
+        if config.eval.best
+        else None,
         stopped_early=trainer.is_exhausted,
         tags={"train": sum_tags(train), "eval": kept[0]["tags"] if kept else {}},
         rows=len(prepared.train.store),

@@ -6,6 +6,7 @@ Reads what runs left in the home; `woolgather runs` prints it. No torch here.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from train.data import TAGS
 
 POINTS = 60
 """Points of a curve in the plot; each is the mean of the log lines between two of them."""
+
+CURVES = 8
+"""Values of a tag in one chart."""
 
 LISTED = ("method", "mixture", "steps", "loss", "eval", "output")
 
@@ -184,6 +188,39 @@ def write_comparison(runs: Sequence[Past], found: Mapping[str, Any], path: Path)
         if len(points) > len(runs):
             page.chart(lines(points, x="step", y="loss", color="run", title=title))
     page.write(path)
+
+
+def write_losses(run: Past) -> Path:
+    """Write the curves of one run, in all and by tag, as `losses.html` into its folder."""
+    from corpus.charts import lines
+    from corpus.report import Page
+
+    page = Page(f"Losses of {run.name}")
+    for kind in ("train", "eval"):
+        log = [one for one in run.log if one["kind"] == kind]
+        if len(log) < 2:
+            continue
+        page.heading("Training" if kind == "train" else "Holdout")
+        for tag in ("total", *TAGS):
+            values = _most_frequent(log, tag)
+            points = [
+                {**point, tag: value} for value in values for point in _curve(run, kind, tag, value)
+            ]
+            # One value is the total over again.
+            if tag == "total" or len(values) > 1:
+                color = tag if len(values) > 1 else None
+                page.chart(lines(points, x="step", y="loss", color=color, title=tag))
+    file = Path(run.result["path"]) / "losses.html"
+    page.write(file)
+    return file
+
+
+def _most_frequent(log: Sequence[dict[str, Any]], tag: str) -> list[str]:
+    """Return the values of a tag with the most tokens, as many as a chart has colours for."""
+    counts: Counter[str] = Counter()
+    for line in log:
+        counts.update({value: one["tokens"] for value, one in line["tags"].get(tag, {}).items()})
+    return [value for value, _ in counts.most_common(CURVES)] or [""]
 
 
 def _curve(run: Past, kind: str, tag: str, value: str) -> Iterator[dict[str, Any]]:
