@@ -126,6 +126,7 @@ LOW_RANK = ("r", "alpha", "dropout", *LAYERS)
 )
 def lora(model: Any, method: Method, steps: int) -> Any:
     """Add low-rank updates (LoRA, arXiv 2106.09685)."""
+    pissa = method.init == "pissa"
     both = (model.get_input_embeddings(), model.get_output_embeddings())
     ends = {name.rpartition(".")[2] for name, part in model.named_modules() if part in both}
     named = {*method.modules_to_save, *(() if isinstance(method.targets, str) else method.targets)}
@@ -139,10 +140,11 @@ def lora(model: Any, method: Method, steps: int) -> Any:
         lora_dropout=method.dropout,
         use_rslora=method.rslora,
         use_dora=method.dora,
-        init_lora_weights=True if method.init == "default" else method.init,
+        # A model without memory, of which only the shapes are asked, has no principal parts.
+        init_lora_weights="pissa" if pissa and model.device.type != "meta" else True,
         ensure_weight_tying=bool(model.config.tie_word_embeddings and ends & named),
     )
-    if method.init == "pissa":
+    if pissa:
         start = model.named_parameters()
         model.pissa_start = {name: one.detach().clone() for name, one in start if ".lora_" in name}
     return model
@@ -167,7 +169,7 @@ def adalora(model: Any, method: Method, steps: int) -> Any:
             f"method.tinit, method.tfinal: {tinit} steps before pruning and {tfinal} after it leave"
             f" none of the run's {steps} steps to prune in"
         )
-    return _adapt(
+    model = _adapt(
         model,
         method,
         "AdaLoraConfig",
@@ -181,6 +183,9 @@ def adalora(model: Any, method: Method, steps: int) -> Any:
         deltaT=method.delta_t,
         total_step=steps,
     )
+    for name, one in model.named_parameters():
+        one.requires_grad_(one.requires_grad and ".ranknum." not in name)
+    return model
 
 
 @_method("factors of keys, values and feed-forward units", *LAYERS, family="ia3")
