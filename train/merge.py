@@ -1,76 +1,40 @@
 """Merging: an adapter becomes part of its base model's weights, one tensor at a time.
 
 After training; the result is a plain transformers folder with a certificate of what was measured
-and of every tensor's digest. Peak memory of the merge is about the largest tensor.
+and of every tensor's digest. Peak memory of the merge is about the adapter and the largest tensor.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import re
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
 
 from corpus.atomic import new_folder
 from corpus.errors import TrainError
+from train.certificate import CERTIFICATE, PROMPTS, check_merge
+from train.changes import Changes, Reader
 from train.files import seal
-from train.generate import adapter_facts, load_speaker
-from train.model import (
-    PASSPORT,
-    TOKENIZER_FILES,
-    base_config,
-    load_shape,
-    model_folder,
-    refuse_quantised,
+from train.generate import adapter_facts
+from train.model import PASSPORT, TOKENIZER_FILES, base_config, model_folder, refuse_quantised
+from train.requantise import (
+    dequantised,
+    quantised,
+    quantised_names,
+    say_quantised,
+    write_quantised,
 )
-from train.render import Turn, encode_prompt
-from train.tensors import Slot, digests_of, names_in, write_slots
+from train.tensors import Slot, digests_of, names_in, weight_files, write_slots
 
-CERTIFICATE = "merge.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-MAX_KL = 1e-3
-"""A merged model further than this from its live adapter (nats a token) is not published."""
-
-PROMPTS = (
-    "Name three primary colours and say where each is found in nature.",
-    "请用两三句话解释为什么天空是蓝色的。",
-    "請列出五種常見的水果，並說明它們的產地。",
-    "Write a short Python function that returns the sum of a list.",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an adapter does to one weight: replace it (one key), or add B @ A * scale (two)."""
-
-    keys: tuple[str, ...]
-    scale: float = 1.0
-    transposed: bool = False
-    """The weight is stored (in, out), as embeddings and GPT-2's layers are."""
-
-    def apply(self, weight: torch.Tensor, adapter: Any) -> torch.Tensor:
-        """Return the changed weight in the type of the old one; sums are float32."""
-        if len(self.keys) == 1:
-            new = adapter.get_tensor(self.keys[0])
-        else:
-            a, b = (adapter.get_tensor(key).float() for key in self.keys)
-            update = b @ a * self.scale
-            update = update.T if self.transposed else update
-            new = weight.float() + update if update.shape == weight.shape else update
-        if new.shape != weight.shape:
-            raise TrainError(
-                f"{self.keys[-1]}: expected shape {list(weight.shape)} as in the base, got"
-                f" {list(new.shape)}. The adapter belongs to another base or vocabulary."
-            )
-        return torch.as_tensor(new, dtype=weight.dtype)
+Onto = Literal["original", "dequantised", "quantised"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +44,8 @@ class Merged:
     path: str
     base_model: str
     adapter: str
+    onto: str
+    """The base's weights as they are, as the quantised base saw them, or quantised again."""
     tensors: int
     changed: int
     untied: bool
@@ -91,25 +57,44 @@ class Merged:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How the base was held while the adapter was trained, and onto what it is merged."""
+
+    quantize: str
+    dtype: str
+    onto: Onto
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the merged model should answer as the live adapter; int8 rounds inputs too."""
+        return self.onto == ("original" if self.quantize == "none" else "dequantised") and (
+            self.quantize != "int8"
+        )
+
+
 def merge(
     adapter: Path,
     out: Path,
     base: str | Path | None = None,
     *,
+    onto: Onto | None = None,
     prompts: Sequence[str] = PROMPTS,
     check: bool = True,
 ) -> Merged:
     """Write base + adapter as a model folder; it appears whole, checked and certified.
 
-    `base` may be left out: the adapter names its own. The check loads live and merged model, one
-    after the other.
+    `base` may be left out: the adapter names its own. `onto` left out: dequantised for an adapter
+    trained on a quantised base, since that is what it learned to correct; else original. The check
+    loads live and merged model, one after the other.
 
     Raises:
-        TrainError: the base is quantised or does not fit, `out` exists, or the merged model
-            answers differently from the live adapter.
+        TrainError: the base is quantised or does not fit, the adapter is no change of weights,
+            `out` exists, or the merged model answers differently from the live adapter.
     """
     facts = adapter_facts(adapter)
     base = base or facts["base_model"]
+    held = _held(facts, onto)
     folder = model_folder(base)
     refuse_quantised(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -117,15 +102,24 @@ def merge(
     if out.exists():
         out.rmdir()
     with new_folder(out) as temporary:
-        changes = read_changes(adapter)
-        digests, untied = _merge_weights(folder, adapter, changes, temporary)
+        changes = Changes(folder, adapter)
+        n_changed = len(changes)
+        digests, untied = _merge_weights(folder, changes, held, temporary)
         _copy_rest(folder, adapter, temporary, untied=untied)
+        if held.onto == "quantised":
+            say_quantised(temporary, held.quantize, held.dtype)
         shared = {"kind": "model", "base_model": str(base), "adapter": str(adapter)}
         shared |= {key: facts[key] for key in ("template", "mixture", "run") if key in facts}
         (temporary / PASSPORT).write_text(json.dumps(shared, ensure_ascii=False, indent=1))
-        measured = check_merge(base, adapter, temporary, prompts) if check else None
+        measured = None
+        if check:
+            options: dict[str, Any] = {"exact": held.is_exact, "quantize": held.quantize}
+            # An unquantised base is compared in the type of its file, which the merge keeps.
+            options |= {"dtype": held.dtype} if held.quantize != "none" else {}
+            measured = check_merge(base, adapter, temporary, prompts, **options)
         done = Merged(
-            str(out), str(base), str(adapter), len(digests), len(changes), untied, measured
+            *(str(out), str(base), str(adapter), held.onto, len(digests), n_changed),
+            *(untied, measured),
         )
         certificate = {**shared, **done.to_json(), "sha256": digests}
         (temporary / CERTIFICATE).write_text(json.dumps(certificate, ensure_ascii=False, indent=1))
@@ -133,119 +127,92 @@ def merge(
     return done
 
 
-def read_changes(folder: Path) -> dict[str, Change]:
-    """Return weight name -> change of a LoRA adapter, modules saved whole included.
-
-    Raises:
-        TrainError: the adapter is of a kind that does not merge by addition.
-    """
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    kind, bias = str(config.get("peft_type")), config.get("bias", "none")
-    if kind != "LORA" or config.get("use_dora") or bias != "none":
-        told = "DoRA" if config.get("use_dora") else f"{kind}, bias {bias}"
-        raise TrainError(f"{folder}: merging supports plain LoRA without bias, got {told}")
-    shapes = {key: shape for key, (_, shape) in names_in(folder / ADAPTER_WEIGHTS).items()}
-    changes = {}
-    for key, shape in shapes.items():
-        path = key.removeprefix("base_model.model.")
-        lora = re.fullmatch(r"(.+)\.lora_(embedding_)?(A|B)(\.weight)?", path)
-        if lora is None:
-            changes[path] = Change((key,))
-        elif lora[3] == "A":
-            other = re.sub(r"lora_(embedding_)?A", r"lora_\1B", key)
-            transposed = bool(lora[2] or config.get("fan_in_fan_out"))
-            scale = _scale(config, lora[1], shape[0])
-            changes[f"{lora[1]}.weight"] = Change((key, other), scale, transposed)
-    strange = [name for name in changes if "lora_" in name]
-    if strange or not changes:
-        raise TrainError(f"{folder}: not plain LoRA: {strange[0] if strange else 'it is empty'}")
-    return changes
-
-
-def _scale(config: dict[str, Any], module: str, rank: int) -> float:
-    """Return alpha / r of a module, or alpha / sqrt(r) for rank-stabilised LoRA."""
-    patterns = (config.get("alpha_pattern") or {}).items()
-    fits = (alpha for key, alpha in patterns if re.fullmatch(rf"(.*\.)?({key})", module))
-    alpha = float(next(fits, config["lora_alpha"]))
-    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors shards of a model.
-
-    Raises:
-        TrainError: it has none.
-    """
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
+def _held(facts: dict[str, Any], onto: Onto | None) -> Held:
+    quantize = facts.get("quantize", "none")
+    if quantize == "none" and onto in ("dequantised", "quantised"):
         raise TrainError(
-            f"{folder}: expected model*.safetensors. Convert it: load it with transformers and"
-            " save_pretrained"
+            f"--onto {onto}: the adapter was not trained on a quantised base, expected original"
         )
-    return files
+    default: Onto = "original" if quantize == "none" else "dequantised"
+    return Held(quantize, facts.get("dtype", "float32"), onto or default)
 
 
 def _merge_weights(
-    folder: Path, adapter: Path, changes: dict[str, Change], out: Path
+    folder: Path, changes: Changes, held: Held, out: Path
 ) -> tuple[dict[str, str], bool]:
     """Write the base's shards with the adapter's changes; return digests, and whether untied."""
-    shape = load_shape(folder)
-    pair = _untied_pair(folder, adapter, shape, changes)
-    known, left = set(shape.state_dict()), set(changes)
+    pair = changes.untied_pair()
     digests: dict[str, str] = {}
     index: dict[str, str] = {}
-    for file in weight_files(folder):
-        with (
-            safe_open(adapter / ADAPTER_WEIGHTS, "pt") as updates,
-            safe_open(file, "pt") as weights,
-        ):
+    seen: set[str] = set()
+    with ExitStack() as stack:
+        read = _reader(folder, changes, held, stack)
+        for file in weight_files(folder):
             slots = []
             for name, (dtype, size) in names_in(file).items():
-                # Some files leave out the first part of a weight's name in the model.
-                full = f"{shape.base_model_prefix}.{name}"
-                owner = full if full in known and name not in known else name
+                owner = _in_model(name, changes)
                 targets = {name: owner}
                 if pair and owner == pair[1]:
                     targets[pair[0]] = pair[0]
-                for target, owner in targets.items():
-                    get = partial(_changed, weights, name, changes.get(owner), updates)
-                    slots.append(Slot(target, dtype, size, get))
-                left -= set(targets.values())
-            digests |= write_slots(out / file.name, slots)
-            index |= {slot.name: file.name for slot in slots}
+                slots += [
+                    Slot(target, dtype, size, partial(changes.apply, of, read))
+                    for target, of in targets.items()
+                ]
+                seen |= set(targets.values())
+            written = _write_shard(out / file.name, slots, changes, held)
+            digests |= written
+            index |= dict.fromkeys(written, file.name)
+    left = sorted({*changes.saved, *changes.layers} - seen)
     if left:
-        raise TrainError(f"{adapter}: {sorted(left)[0]} is not a weight of {folder}: another base?")
+        raise TrainError(f"{left[0]}: the adapter changes it, and it is no weight of {folder}")
     if len(set(index.values())) > 1:
         table = {"metadata": {}, "weight_map": index}
         (out / "model.safetensors.index.json").write_text(json.dumps(table, indent=1))
     return digests, pair is not None
 
 
-def _changed(weights: Any, name: str, change: Change | None, updates: Any) -> torch.Tensor:
-    weight: torch.Tensor = weights.get_tensor(name)
-    return change.apply(weight, updates) if change else weight
+def _in_model(name: str, changes: Changes) -> str:
+    """Return the name in the model of a weight in a file; some files leave out its first part."""
+    full = f"{changes.shape.base_model_prefix}.{name}"
+    return full if full in changes.names and name not in changes.names else name
 
 
-def _untied_pair(
-    folder: Path, adapter: Path, shape: Any, changes: dict[str, Change]
-) -> tuple[str, str] | None:
-    """Return (head, embeddings) when the base ties them and the adapter makes them differ.
+def _reader(folder: Path, changes: Changes, held: Held, stack: ExitStack) -> Reader:
+    """Return how to read a base weight by its name in the model, as training saw it if asked."""
+    places: dict[str, tuple[Any, str]] = {}
+    for file in weight_files(folder):
+        opened = stack.enter_context(safe_open(file, "pt"))
+        places |= {_in_model(name, changes): (opened, name) for name in opened.keys()}  # noqa: SIM118
+    as_held = {} if held.onto == "original" else quantised_names(changes.shape)
+    dtype = getattr(torch, held.dtype)
 
-    A pair that the adapter keeps equal stays tied; its second copy is dropped from `changes`.
-    """
-    pairs: dict[str, str] = getattr(shape, "all_tied_weights_keys", None) or {}
-    for head, source in pairs.items():
-        ours = [changes.get(head), changes.get(source)]
-        if not any(ours):
-            continue
-        if all(one and len(one.keys) == 1 for one in ours):
-            with safe_open(adapter / ADAPTER_WEIGHTS, "pt") as updates:
-                both = [updates.get_tensor(one.keys[0]) for one in ours if one]
-            if torch.equal(*both):
-                del changes[head]
-                continue
-        return head, source
-    return None
+    def read(name: str) -> torch.Tensor:
+        opened, stored = places.get(name) or places[changes.tied[name]]
+        weight: torch.Tensor = opened.get_tensor(stored)
+        if name not in as_held:
+            return weight
+        if as_held[name]:
+            return dequantised(weight.T, held.quantize, dtype).T
+        return dequantised(weight, held.quantize, dtype)
+
+    return read
+
+
+def _write_shard(file: Path, slots: Sequence[Slot], changes: Changes, held: Held) -> dict[str, str]:
+    """Write one file of weights; return name -> digest."""
+    if held.onto != "quantised":
+        return write_slots(file, slots)
+    names = quantised_names(changes.shape)
+    tensors: dict[str, torch.Tensor] = {}
+    for slot in slots:
+        weight, owner = slot.get(), _in_model(slot.name, changes)
+        if owner in names:
+            weight = weight.T if names[owner] else weight
+            tensors |= quantised(slot.name, weight, held.quantize, getattr(torch, held.dtype))
+        else:
+            tensors[slot.name] = weight.contiguous()
+    write_quantised(file, tensors)
+    return digests_of(file)
 
 
 def _copy_rest(folder: Path, adapter: Path, out: Path, *, untied: bool) -> None:
@@ -259,60 +226,3 @@ def _copy_rest(folder: Path, adapter: Path, out: Path, *, untied: bool) -> None:
     for where, name in [*names, (folder, "generation_config.json")]:
         if (where / name).is_file():
             shutil.copyfile(where / name, out / name)
-
-
-def check_merge(
-    base: str | Path, adapter: Path, merged: Path, prompts: Sequence[str]
-) -> dict[str, float]:
-    """Compare the merged model with base + live adapter at every token of the prompts.
-
-    Raises:
-        TrainError: they differ by more than rounding.
-    """
-    live = _logits(base, adapter, prompts)
-    ours = _logits(merged, None, prompts)
-    a, b = (torch.log_softmax(one, -1) for one in (live, ours))
-    check = {
-        "max_logit_error": float((live - ours).abs().max()),
-        "kl": float((a.exp() * (a - b)).sum(-1).mean().clamp_min(0)),
-        "top1": float((live.argmax(-1) == ours.argmax(-1)).float().mean()),
-        "prompts": len(prompts),
-        "tokens": len(live),
-    }
-    if not check["kl"] <= MAX_KL:
-        raise TrainError(
-            f"the merged model is not what was trained: KL {check['kl']:.1e} nats a token from the"
-            f" live adapter, expected at most {MAX_KL:.0e}; nothing was written"
-        )
-    return check
-
-
-def _logits(base: str | Path, adapter: Path | None, prompts: Sequence[str]) -> torch.Tensor:
-    """Return the float32 logits of all prompt tokens: (tokens, vocabulary)."""
-    speaker = load_speaker(base, adapter, dtype="auto")
-    rows = []
-    for prompt in prompts:
-        ids = encode_prompt(speaker.tokenizer, speaker.template, [Turn(prompt)])
-        with torch.no_grad():
-            rows.append(speaker.model(torch.tensor([ids]), use_cache=False).logits[0].float())
-    return torch.cat(rows)
-
-
-def verify_merged(folder: Path) -> dict[str, Any]:
-    """Compare every tensor of a merged model with its certificate.
-
-    Raises:
-        TrainError: there is no certificate, or a tensor is missing, strange or changed.
-    """
-    file = folder / CERTIFICATE
-    if not file.is_file():
-        raise TrainError(f"{folder}: expected a {CERTIFICATE}, which woolgather merge writes")
-    certificate = json.loads(file.read_text(encoding="utf-8"))
-    found: dict[str, str] = {}
-    for one in weight_files(folder):
-        found |= digests_of(one)
-    expected = certificate["sha256"]
-    bad = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-    if bad:
-        raise TrainError(f"{folder}: {len(bad)} tensors differ from {CERTIFICATE}, first {bad[0]}")
-    return {"path": str(folder), "tensors": len(found), "check": certificate["check"]}

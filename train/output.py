@@ -39,6 +39,8 @@ def save_output(
         "kind": kind,
         "base_model": config.base_model,
         "template": config.template,
+        "quantize": config.quantize,
+        "dtype": config.dtype,
         "vocabulary": len(prepared.tokenizer),
         "mixture": {"name": prepared.mixture.name, "digest": prepared.mixture.digest},
         "run": run_folder.name,

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from corpus.errors import TrainError
+
 BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2}
 """Bytes of an element; every other type has one."""
 
@@ -76,3 +78,18 @@ def _bytes(tensor: torch.Tensor) -> memoryview:
     """View a tensor's bytes without a copy."""
     array: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
     return memoryview(array)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors shards of a model.
+
+    Raises:
+        TrainError: it has none.
+    """
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise TrainError(
+            f"{folder}: expected model*.safetensors. Convert it: load it with transformers and"
+            " save_pretrained"
+        )
+    return files
