@@ -19,6 +19,9 @@ LABEL_WIDTH = 210
 CELL = 26
 PALETTE = ("#4c6a92", "#c8803f", "#6f9a5d", "#a8576a", "#7d6ba0", "#5f9ea0", "#b09a3d", "#7a7a7a")
 
+NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+"""What an SVG must name where it does not stand in a page."""
+
 Record = dict[str, Any]
 
 
@@ -144,6 +147,14 @@ def bubbles(
     chart = chart.configure_title(anchor="start", fontSize=14, offset=8)
     chart = chart.configure_legend(labelFontSize=13, symbolSize=160)
     return _svg(chart.configure_view(strokeWidth=0))
+
+
+def png(svg: str) -> bytes:
+    """Return a chart as a picture of twice its size in pixels, for pages that show no SVG."""
+    import vl_convert
+
+    picture: bytes = vl_convert.svg_to_png(svg.replace("<svg", f"<svg {NAMESPACES}", 1), scale=2)
+    return picture
 
 
 def _color(alt: Any, field: str) -> Any:

@@ -138,7 +138,9 @@ class RowReader:
                 f"{folder}: expected {self._rows} stored rows, got {starts[-1]}."
                 f" Build them again: woolgather build {folder.parent.name}"
             )
-        self._batches, self._starts = batches, starts
+        # Batches last: threads that find them need nothing else.
+        self._starts = starts
+        self._batches = batches
 
 
 class _File:

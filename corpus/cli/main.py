@@ -31,13 +31,15 @@ VERBS: dict[str, tuple[str, str]] = {
     "clean": ("corpus.cli.build:clean", "Remove leftovers and unused versions from the home"),
     "annotate": ("corpus.cli.annotate:annotate", "Compute the row-aligned columns of datasets"),
     "mix": ("corpus.cli.mix:app", "Plan, build, show, verify and export mixtures"),
+    "publish": ("corpus.cli.publish:app", "Publish datasets to the Hugging Face Hub or a folder"),
     "crawl": ("crawl.cli:app", "Make new rows with a model: plan, run, status, export"),
     "train": ("train.cli:app", "Train an adapter on a mixture"),
     "runs": ("train.verbs:runs", "List the training runs in the home"),
     "merge": ("train.verbs:merge", "Merge an adapter into its base model"),
     "verify": ("train.verbs:verify", "Check a merged model against its certificate"),
     "convert-base": ("train.verbs:convert_base", "Convert a base to Llama, or to safetensors"),
-    "chat": ("train.verbs:chat", "Answer instructions with a model and an optional adapter"),
+    "chat": ("train.talk:chat", "Answer instructions with a model and an optional adapter"),
+    "predict": ("train.talk:predict", "Answer every row of a file or of a mixture's holdout"),
     "demo": ("corpus.cli.demo:demo", "Run the whole chain offline on the bundled samples"),
 }
 """Verb -> (where it lives, its one line of help)."""

@@ -50,9 +50,7 @@ def check_accepted(verdict: Verdict, accepted: Collection[str]) -> list[str]:
         PublishError: a source is not accepted, or what is named needs no accepting.
     """
     offenders = [one for one in verdict.sources if one.kind.license_class in TO_ACCEPT]
-    needless = [
-        name for name in accepted if not any(name in _names(one.name) for one in offenders)
-    ]
+    needless = [name for name in accepted if not any(name in _names(one.name) for one in offenders)]
     if needless:
         known = ", ".join(one.name for one in offenders) or "none"
         raise PublishError(

@@ -1,14 +1,13 @@
 """Parquet shards of published rows: records, the tags of their sources, in the rows' order.
 
-Sizes are those at which the Hub's viewer and `datasets` read best: shards of at most 500 MB and
-row groups far below 100 MB before compression, with a page index, in pages cut by content, so that
-the Hub stores what two versions share only once.
+Sizes are those at which the Hub's viewer and `datasets` read best: shards of 250 MB and row
+groups far below 100 MB before compression, with a page index, in pages cut by content, so that the
+Hub stores what two versions share only once.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,17 +36,29 @@ SCHEMA = pa.schema(
 )
 """A published row. All may be null, as in the schemas that `datasets` makes: nothing is cast."""
 
-SHARD_BYTES = 500 * 10**6
+SHARD_BYTES = 250 * 10**6
 GROUP_BYTES = 32 << 20
 GROUP_ROWS = 20_000
-WINDOW_BYTES = 64 << 20
+WINDOW_BYTES = 48 << 20
 """Rows that are read from the store at a time, of which row groups are cut: what is in memory."""
 
 FEW_VALUES = ["source", "origin.file", "origin.part", "system", *TAGS]
 """Columns that are written with a dictionary; texts seldom repeat."""
 
-CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
-"""Pages cut by content, at the sizes that `datasets` takes."""
+OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": FEW_VALUES,
+    "write_page_index": True,
+    "use_content_defined_chunking": {
+        "min_chunk_size": 256 * 1024,
+        "max_chunk_size": 1024 * 1024,
+        "norm_level": 0,
+    },
+}
+"""How shards are written; pages are cut at the sizes that `datasets` takes."""
+
+AT_ONCE = 2
+"""Shards that are written at the same time."""
 
 Keys = npt.NDArray[np.uint64]
 Tick = Callable[[int], None]
@@ -97,35 +108,41 @@ def sizes_of(rows: MixtureRows) -> Sizes:
 def write_split(
     folder: Path, config: str, split: str, rows: MixtureRows, tick: Tick = lambda done: None
 ) -> SplitFiles:
-    """Write the shards of a split below `data/<config>/`."""
-    import pyarrow.parquet as pq
-
+    """Write the shards of a split below `data/<config>/`, two at a time."""
     sizes = sizes_of(rows)
     place = folder / "data" / config
     place.mkdir(parents=True, exist_ok=True)
     bounds = [len(rows) * number // sizes.shards for number in range(sizes.shards + 1)]
-    keys: list[Keys] = []
-    written = uncompressed = 0
-    for number, (start, stop) in enumerate(itertools.pairwise(bounds)):
-        path = place / f"{split}-{number:05d}-of-{sizes.shards:05d}.parquet"
-        with path.open("wb") as stream:
-            with pq.ParquetWriter(stream, SCHEMA, **_options()) as writer:
-                for first, table in _windows(rows, start, stop, sizes.window):
-                    writer.write_table(table, row_group_size=sizes.group)
-                    keys += [id_keys(chunk) for chunk in table.column("id").chunks]
-                    tick(first + len(table))
-            stream.flush()
-            os.fsync(stream.fileno())
-        written += path.stat().st_size
-        uncompressed += uncompressed_bytes(path)
+    names = [f"{split}-{n:05d}-of-{sizes.shards:05d}.parquet" for n in range(sizes.shards)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        waiting = [
+            pool.submit(_write_shard, place / name, rows, bound, sizes)
+            for name, bound in zip(names, itertools.pairwise(bounds), strict=True)
+        ]
+        keys = []
+        for done, one in zip(bounds[1:], waiting, strict=True):
+            keys.append(one.result())
+            tick(done)
     return SplitFiles(
         pattern=f"data/{config}/{split}-*.parquet",
         rows=len(rows),
         shards=sizes.shards,
-        bytes=written,
-        uncompressed=uncompressed,
+        bytes=sum((place / name).stat().st_size for name in names),
+        uncompressed=sum(uncompressed_bytes(place / name) for name in names),
         keys=np.concatenate(keys),
     )
+
+
+def _write_shard(path: Path, rows: MixtureRows, bound: tuple[int, int], sizes: Sizes) -> Keys:
+    """Write the rows from start to stop; return the keys of their ids."""
+    import pyarrow.parquet as pq
+
+    keys = []
+    with pq.ParquetWriter(path, SCHEMA, **OPTIONS) as writer:
+        for table in _windows(rows, *bound, sizes.window):
+            writer.write_table(table, row_group_size=sizes.group)
+            keys += [id_keys(chunk) for chunk in table.column("id").chunks]
+    return np.concatenate(keys)
 
 
 def uncompressed_bytes(path: Path) -> int:
@@ -136,18 +153,7 @@ def uncompressed_bytes(path: Path) -> int:
     return sum(found.row_group(place).total_byte_size for place in range(found.num_row_groups))
 
 
-def _options() -> dict[str, Any]:
-    return {
-        "compression": "zstd",
-        "use_dictionary": FEW_VALUES,
-        "write_page_index": True,
-        "use_content_defined_chunking": CHUNKING,
-    }
-
-
-def _windows(
-    rows: MixtureRows, start: int, stop: int, window: int
-) -> Iterator[tuple[int, pa.Table]]:
+def _windows(rows: MixtureRows, start: int, stop: int, window: int) -> Iterator[pa.Table]:
     """Yield the rows from start to stop, some at a time; the next ones are read meanwhile."""
     columns = {name: pa.array([getattr(one, name) for one in rows.sources]) for name in TAGS}
 
@@ -165,4 +171,4 @@ def _windows(
             table = waiting.result()
             if first + window < stop:
                 waiting = pool.submit(read, first + window)
-            yield first, table
+            yield table
