@@ -157,9 +157,6 @@ def run(
         from train.worker import launch
 
         result = launch(config, session)
-    from train.runs import open_run, write_losses
-
-    write_losses(open_run(session.home, result["run"]))
     show_result(session, result)
 
 
@@ -174,7 +171,10 @@ def train_here(session: Session, config: Any) -> dict[str, Any]:
 
 
 def show_result(session: Session, result: dict[str, Any]) -> None:
-    """Tell what a run came to."""
+    """Draw a run's losses, and tell what it came to."""
+    from train.runs import open_run, write_losses
+
+    write_losses(open_run(session.home, result["run"]))
     for line in tag_lines(result["tags"]["eval"] or result["tags"]["train"]):
         session.log(line)
     loss, method = f"loss {result['loss']:.4f}", f"{result['method']} in {result['output']}"

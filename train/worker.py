@@ -58,7 +58,7 @@ def launch(run: Run, session: Session) -> dict[str, Any]:
             one.wait()
     said = [_said(folder, rank) for rank in range(n_processes)]
     if fallen:
-        raise _failure(fallen, said, asked, folder)
+        raise _failure(fallen, said, bool(asked), folder)
     shutil.rmtree(folder)
     result: dict[str, Any] = said[0]["result"]
     return result
@@ -153,27 +153,24 @@ def _said(folder: Path, rank: int) -> dict[str, Any]:
 
 
 def _failure(
-    fallen: dict[int, int], said: list[dict[str, Any]], asked: list[int], folder: Path
+    fallen: dict[int, int], said: list[dict[str, Any]], is_asked: bool, folder: Path
 ) -> WoolgatherError:
     """Return the error of the process that failed by itself; others fail because it is gone."""
-    killed = [rank for rank, code in fallen.items() if code < 0]
-    errors = [one["error"] for one in said if "error" in one]
+    errors: list[WoolgatherError] = [one["error"] for one in said if "error" in one]
+    killed = [rank for rank, code in fallen.items() if code < 0 and not is_asked]
     crashed = [rank for rank in fallen if "crash" in said[rank]]
     if crashed and not errors and not killed:
         shown = f"{said[crashed[0]]['crash']}. All of it: {folder}/process-{crashed[0]}.log"
         return TrainError(f"process {crashed[0]} of {len(said)} failed: {shown}")
     shutil.rmtree(folder)
-    if errors and (asked or not killed):
-        error: WoolgatherError = errors[0]
-        return error
-    if asked or not killed:
-        return TrainError("stopped at once; the checkpoints that were whole are kept")
-    name = signal.Signals(-fallen[killed[0]]).name
-    why = " (out of memory?)" if name == "SIGKILL" else ""
-    return TrainError(
-        f"process {killed[0]} of {len(said)} was killed by {name}{why}. Continue from the last"
-        " checkpoint: woolgather train run --resume NAME"
-    )
+    if killed:
+        name = signal.Signals(-fallen[killed[0]]).name
+        why = " (out of memory?)" if name == "SIGKILL" else ""
+        return TrainError(
+            f"process {killed[0]} of {len(said)} was killed by {name}{why}. Continue from the last"
+            " checkpoint: woolgather train run --resume NAME"
+        )
+    return errors[0] if errors else TrainError("stopped at once; whole checkpoints are kept")
 
 
 def main() -> None:
