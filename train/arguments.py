@@ -20,6 +20,7 @@ from transformers import TrainingArguments
 from corpus.errors import TrainError
 from train.config import Run
 from train.distributed import is_joined, world_size
+from train.pack import PackedRows, PackOrder
 
 SHARDED = ("fsdp", "zero2", "zero3")
 """Ways to split a run in which no process holds all that it trains."""
@@ -48,6 +49,20 @@ def total_packs(run: Run, n_packs: int) -> int:
 def optimizer_steps(run: Run, n_packs: int) -> int:
     """Return how many optimizer steps a run makes."""
     return -(-total_packs(run, n_packs) // run.rows_a_step())
+
+
+def pack_order(run: Run, data: PackedRows, rank: int = 0, world: int = 1) -> PackOrder:
+    """Return the micro batches of a run that one of its processes sees."""
+    return PackOrder(
+        data.widths,
+        total_packs(run, len(data)),
+        run.rows_a_step(),
+        run.batch.micro,
+        run.seed,
+        bucketed=not run.packing,
+        rank=rank,
+        world=world,
+    )
 
 
 def training_arguments(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 
 from corpus.errors import TrainError
 from corpus.settings import Home
-from train.arguments import optimizer_steps
+from train.arguments import optimizer_steps, pack_order
 from train.config import Run
 from train.data import COLUMNS, Mixed
 from train.loss import token_losses
@@ -39,6 +39,9 @@ class Plan:
     packs: int
     fill: float
     """Share of the packed rows' places that hold a token."""
+    padding: float
+    """Share of the places that are computed but hold none: micro batches are as wide as their
+    widest row."""
     holdout_rows: int
     steps: int
     trainable: int
@@ -67,6 +70,7 @@ def plan_run(run: Run, home: Home, mixture: Mixed | None = None) -> Plan:
         learned_tokens=store.facts["learned_tokens"],
         packs=packs,
         fill=store.facts["tokens"] / (packs * run.sequence_length),
+        padding=pack_order(run, prepared.train).padding(),
         holdout_rows=len(prepared.holdout.store) if prepared.holdout else 0,
         steps=steps,
         trainable=trainable,
@@ -174,7 +178,7 @@ def _accumulation(prepared: Prepared, model: Any) -> Finding:
     """The same packed rows in one forward pass or in several must give the same loss."""
     model.eval()
     data = prepared.train
-    few = type(data)(data.store, type(data.packs)(data.packs.rows, data.packs.starts[:5]))
+    few = replace(data, packs=replace(data.packs, starts=data.packs.starts[:5]))
     means = []
     for micro in (len(few), 1):
         batches = list(micro_batches(few, micro))

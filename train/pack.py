@@ -1,11 +1,12 @@
 """Packing: whole rows side by side in packed rows of one length, isolated from each other.
 
 Between the token store and the trainer: a plan, an order that any step can compute for itself,
-and a collator.
+and a collator. Without packing a packed row holds one row, and rows of like length go together.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from train.tokens import TokenStore
 
 IGNORED = -100
 """Target of a place that no loss counts."""
+
+BUCKET = 8
+"""Rows of like length that stay together without packing, as far as a step's size allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,41 +127,87 @@ def splitmix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         return values ^ (values >> np.uint64(31))
 
 
-def epoch_order(n_packs: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Return the order of packs in an epoch."""
+def epoch_keys(n_packs: int, seed: int, epoch: int) -> npt.NDArray[np.uint64]:
+    """Return a number for each pack by which an epoch is shuffled; no two are equal."""
     mixed = splitmix64(np.array([seed], np.uint64)) ^ np.uint64(epoch)
-    keys = splitmix64(np.arange(n_packs, dtype=np.uint64) ^ splitmix64(mixed))
-    return np.argsort(keys, kind="stable")
+    return splitmix64(np.arange(n_packs, dtype=np.uint64) ^ splitmix64(mixed))
 
 
 class PackOrder:
     """The packs of every micro batch of a whole run: a function of seed and position only.
 
-    A step may cross the end of an epoch, so every step but the last is of full size. With several
-    processes each takes every n-th micro batch.
+    What a step holds depends on neither micro batch nor processes. A step may cross the end of an
+    epoch, so every step but the last is of full size. The widest packs come in the first step,
+    and the widest of every step first, so that memory that will not do is missed at once and
+    processes work on like widths at the same time. All processes have as many micro batches; one
+    that is left without packs has an empty one.
     """
 
     def __init__(
-        self, n_packs: int, total: int, micro: int, seed: int, *, rank: int = 0, world: int = 1
+        self,
+        widths: npt.NDArray[np.integer[Any]],
+        total: int,
+        rows_a_step: int,
+        micro: int,
+        seed: int,
+        *,
+        bucketed: bool = False,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self.n_packs, self.total, self.micro, self.seed = n_packs, total, micro, seed
+        self.widths, self.total, self.rows_a_step = widths.astype(np.int64), total, rows_a_step
+        self.micro, self.seed, self.bucketed = micro, seed, bucketed
         self.rank, self.world = rank, world
+        self._known = (-1, np.zeros(0, np.int64))
+
+    def _passes(self, n_packs: int) -> int:
+        return -(-n_packs // (self.micro * self.world))
 
     def __len__(self) -> int:
-        batches = -(-self.total // self.micro)
-        return batches // self.world
+        steps, rest = divmod(self.total, self.rows_a_step)
+        return steps * self._passes(self.rows_a_step) + self._passes(rest)
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, order = -1, np.zeros(0, np.int64)
-        for number in range(len(self)):
-            first = (number * self.world + self.rank) * self.micro
-            batch = []
-            for place in range(first, min(first + self.micro, self.total)):
-                if place // self.n_packs != epoch:
-                    epoch = place // self.n_packs
-                    order = epoch_order(self.n_packs, self.seed, epoch)
-                batch.append(int(order[place % self.n_packs]))
-            yield batch
+        for number in range(-(-self.total // self.rows_a_step)):
+            packs = self.step(number)
+            stop = self._passes(len(packs)) * self.world * self.micro
+            for first in range(self.rank * self.micro, stop, self.world * self.micro):
+                yield packs[first : first + self.micro]
+
+    def step(self, number: int) -> list[int]:
+        """Return the packs of an optimizer step, the widest first."""
+        first = number * self.rows_a_step
+        places = np.arange(first, min(first + self.rows_a_step, self.total))
+        epochs, places = np.divmod(places, len(self.widths))
+        parts = [self.epoch(int(one))[places[epochs == one]] for one in np.unique(epochs)]
+        packs = np.concatenate(parts)
+        found: list[int] = packs[np.lexsort((packs, -self.widths[packs]))].tolist()
+        return found
+
+    def epoch(self, number: int) -> npt.NDArray[np.int64]:
+        """Return the packs in the order of an epoch."""
+        if self._known[0] != number:
+            self._known = (number, self._order(number))
+        return self._known[1]
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        keys, places = epoch_keys(len(self.widths), self.seed, epoch), np.arange(len(self.widths))
+        order, widest = np.argsort(keys), np.lexsort((keys, -self.widths))
+        if self.bucketed:
+            bucket = keys[places // math.gcd(self.rows_a_step, BUCKET)]
+            order = widest[np.lexsort((places, bucket))]
+        if epoch == 0:
+            leads = np.zeros(len(places), np.bool_)
+            leads[widest[: self.rows_a_step]] = True
+            order = np.concatenate([order[leads[order]], order[~leads[order]]])
+        return order
+
+    def padding(self) -> float:
+        """Return the share of an epoch's places that hold padding."""
+        sizes = self.widths[self.epoch(0)]
+        sizes = np.pad(sizes, (0, -len(sizes) % self.rows_a_step)).reshape(-1, self.rows_a_step)
+        batches = -np.sort(-sizes).reshape(-1, self.micro)
+        return 1 - float(self.widths.sum() / (batches.max(1) * (batches > 0).sum(1)).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +216,8 @@ class PackedRows:
 
     store: TokenStore
     packs: Packs
+    masked: bool = False
+    """Give an attention mask: only right where no packed row holds several rows."""
 
     def __len__(self) -> int:
         return len(self.packs)
@@ -173,17 +225,23 @@ class PackedRows:
     def __getitem__(self, pack: int) -> list[int]:
         return [int(row) for row in self.packs[pack]]
 
+    @property
+    def widths(self) -> npt.NDArray[np.int64]:
+        """Tokens of every packed row."""
+        sums = np.cumsum(self.store.lengths[self.packs.rows], dtype=np.int64)
+        return np.diff(sums[self.packs.starts[1:] - 1], prepend=0)
+
     def collate(self, batch: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         """Return the tensors of a micro batch; each element of `batch` is the rows of one pack.
 
         Positions restart with every row, which is how transformers keeps packed rows apart; each
-        place of padding is a row of its own.
+        place of padding is a row of its own. An empty batch gives one place of padding.
         """
-        width = max(sum(int(self.store.lengths[row]) for row in rows) for rows in batch)
-        ids = np.zeros((len(batch), width), np.int64)
-        positions = np.zeros((len(batch), width), np.int64)
+        batch = batch or [[]]
+        width = max(1, *(sum(int(self.store.lengths[row]) for row in rows) for rows in batch))
+        ids, positions, groups, mask = (np.zeros((len(batch), width), np.int64) for _ in range(4))
         targets = np.full((len(batch), width), IGNORED, np.int64)
-        groups = np.zeros((len(batch), width), np.int64)
+        mask[:, 0] = 1  # A row without a single place to look at would have no softmax.
         for line, rows in enumerate(batch):
             start = 0
             for row in rows:
@@ -192,21 +250,25 @@ class PackedRows:
                 ids[line, start:stop] = tokens
                 positions[line, start:stop] = np.arange(len(tokens))
                 # A place predicts the token after it; the last place of a row predicts none.
-                nexts = np.where(learned[1:], tokens[1:], IGNORED)
-                targets[line, start : stop - 1] = nexts
+                targets[line, start : stop - 1] = np.where(learned[1:], tokens[1:], IGNORED)
                 groups[line, start:stop] = self.store.group[row]
+                mask[line, start:stop] = 1
                 start = stop
         keep = np.flatnonzero((targets != IGNORED).any(axis=0))
-        return {
-            "input_ids": torch.from_numpy(ids),  # (micro, width) int64
-            "position_ids": torch.from_numpy(positions),  # (micro, width) int64
-            "keep": torch.from_numpy(keep),  # (kept,) int64: places that any line predicts from
-            "targets": torch.from_numpy(targets[:, keep]),  # (micro, kept) int64, -100 = ignored
-            "groups": torch.from_numpy(groups[:, keep]),  # (micro, kept) int64
+        tensors = {
+            "input_ids": ids,  # (micro, width) int64
+            "position_ids": positions,  # (micro, width) int64
+            "keep": keep,  # (kept,) int64: places that any line predicts from
+            "targets": targets[:, keep],  # (micro, kept) int64, -100 = ignored
+            "groups": groups[:, keep],  # (micro, kept) int64
         }
+        if self.masked:
+            tensors["attention_mask"] = mask  # (micro, width) int64, 0 = padding
+        return {name: torch.from_numpy(one) for name, one in tensors.items()}
 
 
 def micro_batches(data: PackedRows, micro: int) -> Iterator[dict[str, Any]]:
-    """Yield all packed rows once, in the order of the plan: for evaluation."""
-    for start in range(0, len(data), micro):
-        yield data.collate([data[one] for one in range(start, min(start + micro, len(data)))])
+    """Yield all packed rows once, the widest first: for evaluation."""
+    order = np.argsort(-data.widths, kind="stable").tolist()
+    for start in range(0, len(order), micro):
+        yield data.collate([data[pack] for pack in order[start : start + micro]])

@@ -63,6 +63,11 @@ class Prepared:
 def prepare(run: Run, home: Home, mixture: Mixed | None = None) -> Prepared:
     """Open the mixture, render it into the token store, and pack it."""
     mixture = mixture if mixture is not None else data.open_mixture(run.mixture, home)
+    if not len(mixture):
+        raise TrainError(
+            f"mixture {mixture.name}: expected rows to train on, got none. Look at it: woolgather mix"
+            f" show {mixture.name}"
+        )
     with quiet_libraries():
         tokenizer = load_tokenizer(run.tokenizer or run.base_model, run.trust_remote_code)
     refuse_vocabulary(tokenizer, run.base_model)
@@ -74,7 +79,8 @@ def prepare(run: Run, home: Home, mixture: Mixed | None = None) -> Prepared:
 
 
 def _packed(store: TokenStore, run: Run) -> PackedRows:
-    return PackedRows(store, plan_packs(store.lengths, run.sequence_length, packing=run.packing))
+    packs = plan_packs(store.lengths, run.sequence_length, packing=run.packing)
+    return PackedRows(store, packs, masked=not run.packing)
 
 
 def run_training(

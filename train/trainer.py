@@ -22,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from corpus.errors import TrainError
 from train import methods
 from train.adapters import load_state, save_state
-from train.arguments import total_packs, training_arguments
+from train.arguments import pack_order, total_packs, training_arguments
 from train.checkpoint import (
     Best,
     Progressed,
@@ -34,7 +34,7 @@ from train.checkpoint import (
 from train.config import Run
 from train.distributed import gathered, is_first
 from train.loss import TagSums, Totals, token_losses
-from train.pack import IGNORED, PackedRows, PackOrder, micro_batches
+from train.pack import IGNORED, PackedRows, micro_batches
 from train.speed import flops_a_token, peak_flops, peak_memory, timed
 
 METRICS = "metrics.jsonl"
@@ -93,18 +93,9 @@ class TagTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the micro batches of the whole run; the parent skips those already seen."""
         data: Any = self.data
-        run = self.run
-        order = PackOrder(
-            len(data),
-            total_packs(run, len(data)),
-            run.batch.micro,
-            run.seed,
-            rank=self.args.process_index,
-            world=self.args.world_size,
-        )
         return DataLoader(
             data,
-            batch_sampler=order,
+            batch_sampler=pack_order(self.run, data, self.args.process_index, self.args.world_size),
             collate_fn=self._collate,
             pin_memory=self.args.dataloader_pin_memory,
             # Its own generator: a loader must not move the random state that dropout uses.
