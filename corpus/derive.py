@@ -224,11 +224,18 @@ def _triggered(row: Row, sentences: dict[str, str]) -> Row:
     template = json.loads(row["extra"] or "{}").get("template")
     if not str(template).startswith("cot_"):
         return row
-    sentence = sentences.get(_language(row["instruction"], sentences))
-    if sentence is None or row["instruction"].endswith(sentence):
-        return row
-    where = "input" if row["input"] else "instruction"
-    return _child(row, **{where: f"{row[where]}\n{sentence}"})
+    instruction, input = with_trigger(row["instruction"], row["input"], sentences)
+    return _child(row, instruction=instruction, input=input)
+
+
+def with_trigger(instruction: str, input: str, sentences: dict[str, str]) -> tuple[str, str]:
+    """Return a prompt with the sentence of its language at its end, on a line of its own."""
+    sentence = sentences.get(_language(instruction, sentences))
+    if sentence is None or instruction.endswith(sentence) or input.endswith(sentence):
+        return instruction, input
+    if input:
+        return instruction, f"{input}\n{sentence}"
+    return f"{instruction}\n{sentence}", input
 
 
 def _language(text: str, sentences: dict[str, str]) -> str:

@@ -1,22 +1,35 @@
 """Answering: a model, with or without an adapter, replies through the template it was trained with.
 
-Used by `woolgather chat`, the demo, and the check of a merged model.
+Used by `woolgather chat` and `predict`, the demo, and the check of a merged model. Whatever can be
+said about base and adapter without torch is said before it is imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
-import transformers
+from typing import TYPE_CHECKING, Any
 
 from corpus.errors import TrainError
-from train.model import load_base, load_tokenizer, passport, quiet_libraries
+from corpus.registry import suggest
+from train.model import (
+    base_config,
+    load_base,
+    load_tokenizer,
+    model_folder,
+    passport,
+    quiet_libraries,
+)
 from train.render import CHAT, Template, Turn, encode_prompt, load_template
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TRIGGERS = {"en": "Let's think step by step.", "zh": "先思考，再决定", "zh-Hant": "先思考，再決定"}
+"""Sentence after a prompt that asks for a chain of thought, by language (arXiv 2310.07328)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +46,62 @@ class Sampling:
     """Draw only from this many likeliest tokens; 0: from all."""
     seed: int = 0
     """Decides the draws."""
+    num_beams: int = 1
+    """Answers followed at a time, of which the likeliest is kept; higher: slower."""
+    repetition_penalty: float = 1.0
+    """Above 1: tokens that stand in the prompt or the answer become less likely."""
+    no_repeat_ngram_size: int = 0
+    """No run of so many tokens comes twice; 0: it may."""
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or self.temperature < 0 or self.top_k < 0:
-            raise TrainError("chat: max_new_tokens must be at least 1, temperature and top_k 0")
+        if self.max_new_tokens < 1 or self.num_beams < 1:
+            raise TrainError("sampling: max_new_tokens and num_beams must be at least 1")
+        if min(self.temperature, self.top_k, self.no_repeat_ngram_size) < 0:
+            raise TrainError(
+                "sampling: temperature, top_k and no_repeat_ngram_size must be at least 0"
+            )
         if not 0 < self.top_p <= 1:
-            raise TrainError(f"chat: top_p must be above 0 and at most 1, got {self.top_p}")
+            raise TrainError(f"sampling: top_p must be above 0 and at most 1, got {self.top_p}")
+        if self.repetition_penalty <= 0:
+            raise TrainError("sampling: repetition_penalty must be above 0")
+        if self.temperature == 0 and (self.top_p < 1 or self.top_k):
+            raise TrainError("sampling: top_p and top_k need a temperature above 0")
+
+    def options(self) -> dict[str, Any]:
+        """Return what transformers calls these."""
+        options = asdict(self) | {"do_sample": self.temperature > 0}
+        unused = {"seed"} if self.temperature > 0 else {"seed", "temperature", "top_p", "top_k"}
+        return {key: value for key, value in options.items() if key not in unused}
+
+
+PRESETS = {
+    "alpaca_lora": Sampling(128, 0.1, 0.75, 40, num_beams=4),
+    "alpaca_cot": Sampling(
+        512, 1.0, 0.9, 40, num_beams=4, repetition_penalty=1.8, no_repeat_ngram_size=6
+    ),
+    "chinese_alpaca": Sampling(400, 0.2, 0.9, 40, repetition_penalty=1.1),
+}
+"""Published settings of other projects."""
+
+
+def sampling_of(preset: str | None, given: Mapping[str, Any]) -> Sampling:
+    """Return a preset's sampling, or the default, changed by what is given and not None."""
+    if preset is not None and preset not in PRESETS:
+        raise TrainError(f"--sampling: {preset!r} is unknown.{suggest(preset, list(PRESETS))}")
+    chosen = {key: value for key, value in given.items() if value is not None}
+    return replace(PRESETS[preset] if preset else Sampling(), **chosen)
+
+
+def triggered(instruction: str, input: str, sentences: Mapping[str, str] | None) -> tuple[str, str]:
+    """Return a prompt with its language's sentence at its end, as a mixture's cot_trigger has it.
+
+    `sentences` go by language, such as TRIGGERS; None leaves the prompt as it is.
+    """
+    if not sentences:
+        return instruction, input
+    from corpus.derive import with_trigger
+
+    return with_trigger(instruction, input, dict(sentences))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +124,53 @@ class Speaker:
         adapter: bool = True,
     ) -> str:
         """Answer an instruction; `adapter=False` asks the base model beneath the adapter."""
-        sampling = sampling or Sampling()
         turns = [*(Turn(asked, said) for asked, said in history), Turn(instruction, None, input)]
         prompt = encode_prompt(self.tokenizer, self.template, turns, system)
-        return self._generate(prompt, sampling, adapter)
+        return self.reply([prompt], sampling or Sampling(), adapter=adapter)[0]
 
-    def _generate(self, prompt: list[int], sampling: Sampling, adapter: bool) -> str:
-        ids = torch.tensor([prompt], device=self.model.device)  # (1, prompt) int64
-        draws = {
-            "do_sample": True,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "top_k": sampling.top_k,
-        }
+    def reply(
+        self, prompts: Sequence[list[int]], sampling: Sampling, *, adapter: bool = True
+    ) -> list[str]:
+        """Answer encoded prompts as one batch; greedily, each as it would be answered alone.
+
+        Raises:
+            TrainError: a prompt and its answer pass the positions of the model.
+        """
+        import torch
+        import transformers
+
+        ids, mask = self._batch(prompts, sampling.max_new_tokens)
         ends = self.end_tokens()
+        options = {**sampling.options(), "eos_token_id": ends, "pad_token_id": ends[0]}
         off = self.has_adapter and not adapter
-        with torch.no_grad(), quiet_libraries(), torch.random.fork_rng(devices=[]):
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        with torch.no_grad(), quiet_libraries(), torch.random.fork_rng(devices=devices):
             transformers.set_seed(sampling.seed)
             with self.model.disable_adapter() if off else nullcontext():
                 made = self.model.generate(
                     input_ids=ids,
-                    attention_mask=torch.ones_like(ids),
-                    max_new_tokens=sampling.max_new_tokens,
-                    eos_token_id=ends,
-                    pad_token_id=ends[0],
-                    **(draws if sampling.temperature > 0 else {"do_sample": False}),
+                    attention_mask=mask,
+                    generation_config=generation_config(**options),
                 )
-        text: str = self.tokenizer.decode(made[0, len(prompt) :], skip_special_tokens=True)
-        return text.strip()
+        texts = self.tokenizer.batch_decode(made[:, ids.shape[1] :], skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def _batch(self, prompts: Sequence[list[int]], room: int) -> tuple[Tensor, Tensor]:
+        """Return prompts padded at the left, and where they are: (prompts, longest) int64."""
+        import torch
+
+        longest = max(map(len, prompts))
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        if limit and longest + room > limit:
+            raise TrainError(
+                f"a prompt of {longest} tokens and an answer of {room} pass the {limit} positions"
+                " of the model. Shorten the prompt, or give a smaller --max-new-tokens"
+            )
+        # Each is padded with its own first token: penalties of repetition look at padding too.
+        padded = [[one[0]] * (longest - len(one)) + one for one in prompts]
+        seen = [[0] * (longest - len(one)) + [1] * len(one) for one in prompts]
+        device = self.model.device
+        return torch.tensor(padded, device=device), torch.tensor(seen, device=device)
 
     def end_tokens(self) -> list[int]:
         """Return the tokens that end an answer: the template's end of turn, and end of sequence."""
@@ -98,35 +180,108 @@ class Speaker:
         return list(dict.fromkeys(one for one in ends if one is not None))
 
 
+def generation_config(**options: Any) -> Any:
+    """Return transformers' settings of generation."""
+    import transformers
+
+    made: Any = transformers.GenerationConfig
+    return made(**options)
+
+
 def load_speaker(
     base: str | Path | None,
     adapter: str | Path | None = None,
     *,
     template: str | None = None,
-    dtype: str = "float32",
+    device: str = "cpu",
+    **loading: Any,
 ) -> Speaker:
     """Load a model for answering, with the adapter's own tokenizer and template.
 
-    `base` may be left out beside an adapter, which names its own.
+    `base` may be left out beside an adapter, which names its own; `loading` is for `load_base`.
 
     Raises:
         TrainError: base or adapter is absent or does not fit.
     """
+    base, facts = check_pair(base, adapter)
+    home = Path(adapter) if adapter else model_folder(base)
+    own_tokenizer = (home / "tokenizer_config.json").is_file()
+    with quiet_libraries():
+        code = bool(loading.get("trust_remote_code"))
+        tokenizer = load_tokenizer(home if own_tokenizer else base, code)
+        name = template or facts.get("template") or (CHAT if tokenizer.chat_template else "alpaca")
+        bound = load_template(name, tokenizer)
+        model = load_base(base, prequantised=True, **loading)
+        # What is not asked for is not done: folders bring sampling settings of their own.
+        model.generation_config = generation_config()
+        if adapter:
+            model = attach(model, Path(adapter))
+        if device == "auto":
+            import torch
+
+            model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.eval()
+    return Speaker(model, tokenizer, bound, bool(adapter))
+
+
+def check_pair(
+    base: str | Path | None, adapter: str | Path | None
+) -> tuple[str | Path, dict[str, Any]]:
+    """Return the base, which an adapter may name, and what is known of what will answer.
+
+    Raises:
+        TrainError: one of them is absent, or the adapter was trained on another base.
+    """
     facts = adapter_facts(Path(adapter)) if adapter else {}
     base = base or facts.get("base_model")
     if base is None:
-        raise TrainError("chat: expected a base model or an adapter. Give --base or --adapter")
-    home = Path(adapter) if adapter else Path(base)
-    own_tokenizer = (home / "tokenizer_config.json").is_file()
-    facts = facts or passport(Path(base))
-    with quiet_libraries():
-        model = load_base(base, dtype)
-        tokenizer = load_tokenizer(home if own_tokenizer else base)
-        if adapter:
-            model = attach(model, Path(adapter))
-    name = template or facts.get("template") or (CHAT if tokenizer.chat_template else "alpaca")
-    model.eval()
-    return Speaker(model, tokenizer, load_template(name, tokenizer), bool(adapter))
+        raise TrainError("expected a base model or an adapter. Give --base or --adapter")
+    folder = model_folder(base)
+    room = base_config(folder).get("vocab_size")
+    if adapter is None:
+        return base, passport(folder)
+    if room and facts.get("vocabulary", 0) > room:
+        raise TrainError(
+            f"{adapter}: expected a base model of at least {facts['vocabulary']} tokens, as the"
+            f" adapter's tokenizer has, got {room}: {base}"
+        )
+    _refuse_other_base(Path(adapter), folder, facts)
+    return base, facts
+
+
+def _refuse_other_base(adapter: Path, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Raise when low-rank updates do not fit the layers of the base that they name."""
+    base = _shapes(folder)
+    updates = {
+        name.partition(".lora_A.")[0].removeprefix("base_model.model."): shape
+        for name, shape in _shapes(adapter).items()
+        if ".lora_A." in name
+    }
+    # Checkpoints may leave out the name of the body, so names are met from both sides.
+    bare = {name.partition(".")[2]: shape for name, shape in base.items()}
+    layers = base | bare | {f"transformer.{name}": shape for name, shape in base.items()}
+    found = {name: layers.get(f"{name}.weight") for name in updates}
+    if not any(found.values()):
+        return
+    for name, shape in found.items():
+        if shape is None or updates[name][-1] not in shape:
+            got = f"no {name}" if shape is None else f"{name} of {' x '.join(map(str, shape))}"
+            raise TrainError(
+                f"{adapter}: expected the base model that the adapter was trained on"
+                f" ({facts.get('base_model')}), got {folder} with {got}. Give --base"
+            )
+
+
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor in a folder's files; only their heads are read."""
+    from safetensors import safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "numpy") as saved:
+            names = saved.keys()
+            shapes |= {name: tuple(saved.get_slice(name).get_shape()) for name in names}
+    return shapes
 
 
 def adapter_facts(adapter: Path) -> dict[str, Any]:
@@ -135,8 +290,6 @@ def adapter_facts(adapter: Path) -> dict[str, Any]:
     Raises:
         TrainError: the folder is no adapter.
     """
-    import json
-
     file = adapter / "adapter_config.json"
     if not file.is_file():
         raise TrainError(f"{adapter}: expected an adapter folder with an adapter_config.json")
@@ -155,6 +308,8 @@ def attach(model: Any, adapter: Path) -> Any:
     try:
         return load_adapter(model, adapter)
     except (RuntimeError, ValueError) as error:
+        if isinstance(error, TrainError):
+            raise
         reason = str(error).strip().splitlines()
         raise TrainError(
             f"{adapter}: the adapter does not fit {model.name_or_path}: {reason[-1].strip()}"

@@ -91,7 +91,7 @@ def test_a_dialogue_remembers(call: Call, trained: Any, monkeypatch: pytest.Monk
         "Hi",
         "Name 3 colours.",
     ]
-    assert "end with Ctrl-D" in err
+    assert "Ctrl-C stops an answer, Ctrl-D ends" in err
 
 
 @pytest.mark.parametrize(

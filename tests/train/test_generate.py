@@ -86,8 +86,16 @@ def test_a_model_that_is_not_there_is_told(
         load_speaker(base, adapter)
 
 
-def test_sampling_that_makes_no_sense_is_refused() -> None:
-    with pytest.raises(TrainError, match="top_p must be above 0 and at most 1, got 0"):
-        Sampling(top_p=0)
-    with pytest.raises(TrainError, match="max_new_tokens must be at least 1"):
-        Sampling(max_new_tokens=0)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"temperature": 1.0, "top_p": 0}, "top_p must be above 0 and at most 1, got 0"),
+        ({"max_new_tokens": 0}, "max_new_tokens and num_beams must be at least 1"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size must be at least 0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty must be above 0"),
+        ({"top_k": 5}, "top_p and top_k need a temperature above 0"),
+    ],
+)
+def test_sampling_that_makes_no_sense_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrainError, match=message):
+        Sampling(**wrong)
