@@ -127,6 +127,13 @@ class Eval(Every):
     """Stop after so many evaluations in a row that do not lower `best` (total when left out);
     0: never."""
 
+    @model_validator(mode="after")
+    def _measured(self) -> Eval:
+        if (self.best or self.patience) and not self.steps:
+            name = "best" if self.best else "patience"
+            raise ValueError(f"{name} needs evaluations on the way: set eval.steps too")
+        return self
+
 
 class Log(Section):
     """How often the losses are written."""
