@@ -60,9 +60,15 @@ def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Any:
     from transformers import AutoTokenizer
 
     folder = model_folder(name)
-    code = runs_code(folder / "tokenizer_config.json", trust_remote_code, shipped=True)
     with _plain_errors(f"tokenizer {str(name)!r}"):
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=code)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), trust_remote_code=trust_remote_code
+            )
+        except ValueError as error:
+            if "custom code" in str(error):
+                runs_code(folder / "tokenizer_config.json", trust_remote_code, shipped=False)
+            raise
     if not tokenizer("a", add_special_tokens=False).input_ids:
         raise TrainError(
             f"tokenizer {str(name)!r}: it encodes text to nothing; its files are broken"
@@ -77,8 +83,11 @@ def load_base(
     quantize: str = "none",
     attention: str = "auto",
     trust_remote_code: bool = False,
+    prequantised: bool = False,
 ) -> Any:
     """Load a causal language model for training or answering, on the CPU.
+
+    `prequantised` also takes a folder of quantised weights, which answers and cannot be trained.
 
     Raises:
         TrainError: it is absent, damaged, quantised, of a kind that transformers does not ship
@@ -88,7 +97,8 @@ def load_base(
     from train.quantise import placed, quantisation_config, steady
 
     folder = model_folder(name)
-    refuse_quantised(folder)
+    if not prequantised or quantize != "none":
+        refuse_quantised(folder)
     weight_files(folder)
     options: dict[str, Any] = {"dtype": dtype, **attention_option(attention, dtype)}
     if quantize != "none":

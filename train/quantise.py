@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from types import MethodType
 from typing import Any
 
 from corpus.errors import TrainError
@@ -52,12 +53,21 @@ def placed() -> dict[str, Any]:
 
 
 def steady(model: Any) -> Any:
-    """Have nf4 weights stay as they were quantised.
+    """Have quantised weights stay as they were quantised.
 
-    On CPUs with AVX512-BF16, bitsandbytes would repack them at the first forward pass in eval mode
+    On CPUs with AVX512-BF16, bitsandbytes would repack nf4 at the first forward pass in eval mode
     with scales rounded to bfloat16: a run that evaluates would train on another base after it.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+        if hasattr(module, "init_8bit_state"):
+            module.init_8bit_state = MethodType(_take_scales, module)
     return model
+
+
+def _take_scales(module: Any) -> None:
+    """Take an int8 weight, whose scales are gone where DoRA on the CPU moved it after a forward."""
+    module.state.CB, module.weight.CB = module.weight.CB, None
+    if module.weight.SCB is not None:
+        module.state.SCB, module.weight.SCB = module.weight.SCB, None
