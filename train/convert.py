@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from sentencepiece import SentencePieceProcessor
 
 from corpus.atomic import new_folder
 from corpus.errors import TrainError
-from train.model import TOKENIZER_FILES, base_config, load_shape, weight_files
+from train.model import TOKENIZER_FILES, base_config, load_shape, load_tokenizer, weight_files
 from train.tensors import Slot, names_in, write_slots
 
 TYPES = {
@@ -135,9 +136,14 @@ def _tensors(file: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
         for name, tensor in loaded.items():
             yield name, TYPES[tensor.dtype], tuple(tensor.shape), partial(loaded.get, name)
         return
+    for name, (dtype, shape) in names_in(file).items():
+        yield name, dtype, shape, partial(_stored, file, name)
+
+
+def _stored(file: Path, name: str) -> torch.Tensor:
     with safe_open(file, "pt") as opened:
-        for name, (dtype, shape) in names_in(file).items():
-            yield name, dtype, shape, partial(opened.get_tensor, name)
+        tensor: torch.Tensor = opened.get_tensor(name)
+    return tensor
 
 
 def _refuse_incomplete(base: Path, out: Path) -> None:
@@ -160,9 +166,18 @@ def _copy_tokenizer(base: Path, out: Path, *, foreign: bool) -> None:
     for name in (*TOKENIZER_FILES, "generation_config.json", *code):
         if (base / name).is_file():
             shutil.copyfile(base / name, out / name)
-    config = out / "tokenizer_config.json"
-    if foreign and config.is_file():
-        kept = json.loads(config.read_text(encoding="utf-8"))
-        kept.pop("auto_map", None)
-        kept["tokenizer_class"] = "LlamaTokenizer"
-        config.write_text(json.dumps(kept, ensure_ascii=False, indent=2))
+    model = out / "tokenizer.model"
+    if not foreign or not model.is_file():
+        return
+    pieces = SentencePieceProcessor(model_file=str(model))
+    file = out / "tokenizer_config.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    kept.pop("auto_map", None)
+    # transformers puts a space before a text unless told, whatever the file says.
+    spaced = pieces.encode_as_pieces("a")[0].startswith("▁")
+    kept |= {"tokenizer_class": "LlamaTokenizer", "add_prefix_space": spaced}
+    file.write_text(json.dumps(kept, ensure_ascii=False, indent=2))
+    tokenizer = load_tokenizer(out)
+    for text in ("Name three colours.\nRed, 12.", "请写一首诗。", "請寫一首詩。"):
+        if tokenizer(text, add_special_tokens=False).input_ids != pieces.encode(text):
+            raise TrainError(f"{base}: as Llama's, its tokenizer encodes {text!r} otherwise")

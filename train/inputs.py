@@ -110,7 +110,7 @@ def prefix_inputs(
     if bool((starts.sum(1) != 1).any()):
         raise TrainError(
             "chatglm: expected one <sop> in every row, between prompt and answer, got"
-            f" {sorted(set(starts.sum(1).tolist()))}. Set packing: false and template: glm"
+            f" {sorted(set(starts.sum(1).tolist()))}. Set packing: false and template: chatglm"
         )
     seen = torch.ones_like(ids, dtype=torch.bool) if seen is None else seen.bool()
     first, start = (one.int().argmax(1, keepdim=True) for one in (seen, starts))

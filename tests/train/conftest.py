@@ -186,3 +186,70 @@ def trained(base: Path, table: Table, tmp_path_factory: pytest.TempPathFactory) 
         eval={"steps": 5},
     )
     return run_training(run, Home(tmp_path_factory.mktemp("trained")), mixture=table)
+
+
+MODES = {
+    # name: file, class prefix, settings
+    "baichuan": ("rotary", "", {"model_type": "baichuan", "max_position_embeddings": 256}),
+    "internlm": ("rotary", "Intern", {"model_type": "internlm", "bias": True}),
+    "internlm2": ("rotary", "Intern2", {"model_type": "internlm2", "num_key_value_heads": 2}),
+    "chatglm": ("chatglm", "", {"model_type": "chatglm", "position_encoding_2d": True}),
+    "chatglm2": ("chatglm", "", {"model_type": "chatglm", "multi_query_group_num": 2}),
+    "moss": ("moss", "", {"model_type": "moss"}),
+}
+
+
+@pytest.fixture(scope="session")
+def foreign(
+    base: Path, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Write a random model that brings its own code; that code is copied to a temporary folder."""
+    import json
+    import shutil
+
+    import torch
+    import transformers.dynamic_module_utils
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    from train.model import load_tokenizer, quiet_libraries
+
+    transformers.dynamic_module_utils.HF_MODULES_CACHE = str(tmp_path_factory.mktemp("modules"))
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.getbasetemp() / f"foreign-{name}"
+        if folder.exists():
+            return folder
+        shutil.copytree(base, folder, ignore=shutil.ignore_patterns("config.json", "*.safetensors"))
+        source, prefix, settings = MODES[name]
+        shutil.copyfile(HERE / "foreign" / f"{source}.py", folder / f"modeling_{name}.py")
+        marks = load_tokenizer(base)
+        if source == "chatglm":
+            marks.add_special_tokens({"extra_special_tokens": ["[gMASK]", "<sop>", "<eop>"]})
+            marks.save_pretrained(str(folder))
+            ids = marks.convert_tokens_to_ids(["<unk>", "[gMASK]", "<sop>", "<eop>"])
+            keys = ("mask_token_id", "gmask_token_id", "bos_token_id", "eos_token_id")
+            settings = {**settings, **dict(zip(keys, ids, strict=True))}
+        model = "ForConditionalGeneration" if source == "chatglm" else "ForCausalLM"
+        auto = "AutoModel" if name == "chatglm" else "AutoModelForCausalLM"
+        code = {"AutoConfig": f"{prefix}Config", auto: f"{prefix}{model}"}
+        config = {
+            "vocab_size": len(marks),
+            "tie_word_embeddings": False,
+            **settings,
+            "auto_map": {key: f"modeling_{name}.{one}" for key, one in code.items()},
+        }
+        with torch.random.fork_rng(devices=[]), quiet_libraries():
+            torch.manual_seed(0)
+            loaded = get_class_from_dynamic_module(config["auto_map"][auto], str(folder))
+            built = loaded(loaded.config_class(**config))
+            for parameter in built.parameters():
+                if parameter.ndim > 1:
+                    parameter.data.normal_(0, 0.1)
+            saved = tmp_path_factory.mktemp("saved")
+            built.save_pretrained(str(saved))
+        shutil.copyfile(saved / "model.safetensors", folder / "model.safetensors")
+        whole = json.loads((saved / "config.json").read_text()) | config
+        (folder / "config.json").write_text(json.dumps(whole))
+        return folder
+
+    return make

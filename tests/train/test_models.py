@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ import torch
 from corpus.errors import TrainError
 from corpus.settings import Home
 from train.model import TOKENIZER_FILES, attention_option, load_base, refuse_vocabulary
-from train.targets import TABLE, Linears, default_targets
+from train.targets import TABLE, default_targets
 
 ROOT = Path(__file__).parents[2]
 
@@ -166,7 +164,7 @@ def test_an_architecture_trains_packs_saves_reloads_and_merges(
     monkeypatch.setattr(train.run, "save_output", spy)
     run = a_run(base_model=str(folder), steps=3, packing=shape.packs)
     if not shape.packs:
-        with pytest.raises(TrainError, match="see each other.*Set packing: false"):
+        with pytest.raises(TrainError, match=r"see each other.*Set packing: false"):
             train.run.run_training(
                 run.model_copy(update={"packing": True, "name": "packed"}),
                 Home(tmp_path),
@@ -182,7 +180,7 @@ def test_an_architecture_trains_packs_saves_reloads_and_merges(
         rows = [prepared.train.store.row(number)[0].tolist() for number in (0, 1, 2)]
         before, after = _logits(strange, rows), _logits(live, rows)
         assert (after - before).abs().max() > 1e-4
-        assert result.losses[-1] < result.losses[0]
+        assert result.eval["end"] < result.eval["start"]
 
         weights = load_file(Path(result.output) / "adapter_model.safetensors")
         assert all(bool(one.any()) for key, one in weights.items() if "lora_B" in key)
@@ -205,3 +203,97 @@ def _adapted(weights: dict[str, Any]) -> set[str]:
 
 def test_the_table_of_architectures_is_whole() -> None:
     assert {shape.kind or name for name, shape in SHAPES.items()} | REMOTE == set(TABLE)
+
+
+def test_experts_and_routers_are_left_alone(make_model: Callable[[str], Path]) -> None:
+    assert default_targets("mixtral", "lora") == ("q_proj", "k_proj", "v_proj", "o_proj")
+    assert default_targets("mixtral", "ia3_feedforward") == ()
+    for family in ("sadapter_h", "sadapter_p"):
+        with pytest.raises(TrainError, match=r"no default of sadapter_. for mixtral: its experts"):
+            default_targets("mixtral", family)  # type: ignore[arg-type]
+
+
+def test_an_unknown_architecture_gets_all_linear_layers_but_head_and_routers() -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {**COMMON, "vocab_size": 50, "moe_intermediate_size": 32, "num_experts": 4}
+    sizes |= {"shared_expert_intermediate_size": 32, "num_experts_per_tok": 2}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("qwen2_moe", **sizes))
+    named = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    assert {"gate", "shared_expert_gate", "lm_head"} <= named
+    assert default_targets(model, "lora") == (
+        *("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"),
+    )
+    with pytest.raises(TrainError, match=r"no default of ia3 for qwen2_moe.*method\.targets="):
+        default_targets(model, "ia3")
+
+
+@pytest.mark.parametrize("family", ["ia3", "sadapter_h", "sadapter_p", "padapter"])
+def test_families_take_the_layers_of_their_papers(family: Any) -> None:
+    expected = {
+        "ia3": (("k_proj", "v_proj", "down_proj"), ("query_key_value", "dense_4h_to_h")),
+        "sadapter_h": (("gate_proj", "up_proj", "down_proj"), ("dense_h_to_4h", "dense_4h_to_h")),
+        "sadapter_p": (("down_proj",), ("dense_4h_to_h",)),
+        "padapter": (("q_proj", "k_proj", "v_proj"), ("query_key_value",)),
+    }
+    found = tuple(default_targets(kind, family) for kind in ("llama", "bloom"))
+    assert found == expected[family]
+
+
+def test_attention_kernels_are_taken_or_refused(base: Path) -> None:
+    assert load_base(base).config._attn_implementation == "sdpa"
+    assert load_base(base, attention="eager").config._attn_implementation == "eager"
+    assert attention_option("flex", "float32") == {"attn_implementation": "flex_attention"}
+    if not torch.cuda.is_available():
+        with pytest.raises(TrainError, match=r"flash needs a CUDA GPU\. Set attention: auto"):
+            load_base(base, attention="flash")
+
+
+def test_flash_attention_asks_for_its_package_and_for_half_precision(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with pytest.raises(TrainError, match="flash needs the package flash-attn"):
+        attention_option("flash", "bfloat16")
+    monkeypatch.setattr("transformers.utils.import_utils.is_flash_attn_2_available", lambda: True)
+    with pytest.raises(TrainError, match="flash needs dtype: bfloat16"):
+        attention_option("flash", "float32")
+    taken = {"attn_implementation": "flash_attention_2"}
+    assert attention_option("flash", "bfloat16") == taken
+
+
+def test_attention_that_an_architecture_lacks_is_refused_in_one_line(
+    make_model: Callable[[str], Path],
+) -> None:
+    with pytest.raises(TrainError, match=r"cannot be loaded: BloomForCausalLM does not support"):
+        load_base(make_model("bloom"), attention="sdpa")
+
+
+def test_a_tokenizer_with_more_ids_than_embeddings_is_refused_before_training(
+    base: Path, tokenizer: Any, a_run: Callable[..., Any], table: Any, tmp_path: Path
+) -> None:
+    from train.model import load_tokenizer
+    from train.run import run_training
+
+    refuse_vocabulary(tokenizer, base)
+    larger = load_tokenizer(base)
+    larger.add_tokens(["[extra]"])
+    larger.save_pretrained(str(tmp_path / "larger"))
+    run = a_run(tokenizer=str(tmp_path / "larger"))
+    told = rf"ids go up to {len(tokenizer)}, but .* has {len(tokenizer)} embeddings"
+    with pytest.raises(TrainError, match=told):
+        run_training(run, Home(tmp_path), mixture=table)
+    assert not list((tmp_path / "runs" / "r").glob("metrics*"))
+
+
+def test_a_folder_that_is_no_model_is_told_in_one_line(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="expected a folder or a hub id ORG/NAME"):
+        load_base(tmp_path / "nowhere")
+    with pytest.raises(TrainError, match=r"expected a model folder with a config\.json"):
+        load_base(tmp_path)
+    strange = tmp_path / "strange"
+    shutil.copytree(base, strange)
+    (strange / "config.json").write_text('{"model_type": "nosuch"}')
+    with pytest.raises(TrainError, match=r"cannot be loaded: .*nosuch") as caught:
+        load_base(strange)
+    assert "\n" not in str(caught.value)
