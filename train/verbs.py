@@ -1,13 +1,13 @@
-"""The verbs beside training on the command line: runs, merge, verify, chat.
+"""The verbs beside training on the command line: runs, merge, verify, convert-base.
 
 Each is a thin door to a function of this package; torch is imported when a verb runs.
 """
 
 from __future__ import annotations
 
-import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -52,14 +52,26 @@ def merge(
     adapter: Annotated[Path, typer.Option(help="Adapter folder")],
     out: Annotated[Path, typer.Option(help="New folder for the merged model")],
     base: Annotated[str | None, typer.Option(help="Default: the one the adapter names")] = None,
+    onto: Annotated[
+        str | None,
+        typer.Option(
+            help="original, dequantised or quantised; default: what the adapter was trained on"
+        ),
+    ] = None,
     check: Annotated[bool, typer.Option(help="Compare with the live adapter; default yes")] = True,
 ) -> None:
     """Merge an adapter into its base model, tensor by tensor"""
+    ways = ("original", "dequantised", "quantised")
+    if onto not in (None, *ways):
+        raise typer.BadParameter(f"--onto: got {onto!r}, supported: {', '.join(ways)}")
     need_train()
+    from train.generate import check_pair
+
+    check_pair(base, adapter)  # Before torch is imported, which takes seconds.
     from train.merge import merge as merge_adapter
 
     session: Session = ctx.obj
-    done = merge_adapter(adapter, out, base, check=check)
+    done = merge_adapter(adapter, out, base, onto=onto, check=check)  # type: ignore[arg-type]
     measured = f", KL {done.check['kl']:.1e} from the live adapter" if done.check else ""
     session.result(
         done.to_json(), f"merged {done.changed} of {done.tensors} tensors{measured}: {done.path}"
@@ -71,53 +83,22 @@ def verify(
 ) -> None:
     """Check a merged model's tensors against its certificate"""
     need_train()
-    from train.merge import verify_merged
+    from train.certificate import verify_merged
 
     session: Session = ctx.obj
     found = verify_merged(folder)
     session.result(found, f"{found['tensors']} tensors are as merged: {found['path']}")
 
 
-def chat(
+def convert_base(
     ctx: typer.Context,
-    instruction: Annotated[str | None, typer.Argument(help="Default: a dialogue")] = None,
-    base: Annotated[str | None, typer.Option(help="Default: the one the adapter names")] = None,
-    adapter: Annotated[Path | None, typer.Option(help="Adapter folder; default none")] = None,
-    input: Annotated[str, typer.Option(help="Context of the instruction; default none")] = "",
-    template: Annotated[str | None, typer.Option(help="Default: the one trained with")] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest answer in tokens")] = 256,
-    temperature: Annotated[float, typer.Option(help="0: always the likeliest token")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Draw within this probability")] = 1.0,
-    top_k: Annotated[int, typer.Option(help="Draw from this many tokens; 0: all")] = 0,
-    seed: Annotated[int, typer.Option(help="Decides the draws")] = 0,
-    compare: Annotated[bool, typer.Option(help="Also without the adapter; default no")] = False,
+    base: Annotated[Path, typer.Option(help="Folder of the checkpoint")],
+    out: Annotated[Path, typer.Option(help="New folder for the converted model")],
 ) -> None:
-    """Answer instructions with a model and an optional adapter"""
+    """Convert Baichuan-7B or InternLM-7B to Llama, or .bin files to safetensors"""
     need_train()
-    from train.generate import Sampling, load_speaker
+    from train.convert import convert_base as convert
 
     session: Session = ctx.obj
-    sampling = Sampling(max_new_tokens, temperature, top_p, top_k, seed)
-    speaker = load_speaker(base, adapter, template=template)
-    if instruction is None:
-        return _dialogue(session, speaker, sampling)
-    answer = speaker.answer(instruction, input, sampling=sampling)
-    value = {"instruction": instruction, "answer": answer, "template": speaker.template.name}
-    text = answer
-    if compare and speaker.has_adapter:
-        without = speaker.answer(instruction, input, sampling=sampling, adapter=False)
-        value["without_adapter"] = without
-        text = f"with the adapter:    {answer}\nwithout the adapter: {without}"
-    session.result(value, text)
-
-
-def _dialogue(session: Session, speaker: Any, sampling: Any) -> None:
-    """Answer line by line until the end of input; earlier turns are remembered."""
-    session.log("one instruction a line; end with Ctrl-D")
-    history: list[tuple[str, str]] = []
-    for line in sys.stdin:
-        asked = line.strip()
-        if asked:
-            answer = speaker.answer(asked, history=history, sampling=sampling)
-            history.append((asked, answer))
-            session.result({"instruction": asked, "answer": answer}, answer)
+    done = convert(base, out)
+    session.result(asdict(done), f"converted {done.tensors} tensors of {done.kind}: {done.path}")
