@@ -15,6 +15,7 @@ import torch
 
 from corpus.errors import TrainError
 from train.model import load_shape, quiet_libraries
+from train.requantise import quantised_names
 from train.tensors import names_in
 
 PREFIX = "base_model.model."
@@ -37,6 +38,7 @@ class Changes:
         tied: Mapping[str, str] = getattr(self.shape, "all_tied_weights_keys", None) or {}
         self.tied = dict(tied)
         self.names = set(self.shape.state_dict())
+        self.quantised = quantised_names(self.shape)
         with quiet_libraries():
             model = _attach(_weightless(self.shape), adapter)
         self.saved: dict[str, torch.Tensor] = {}
@@ -130,10 +132,13 @@ def _empty(module: torch.nn.Module) -> None:
 
 def _attach(model: Any, adapter: Path) -> Any:
     """Put an adapter on a base, every tensor of its file in its place and none left over."""
-    from peft import PeftModel, get_peft_model_state_dict
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
 
+    config = PeftConfig.from_pretrained(str(adapter))
     try:
-        made = PeftModel.from_pretrained(model, str(adapter), low_cpu_mem_usage=True)
+        # AdaLoRA cuts its layers to the ranks it kept, which takes real ones.
+        light = config.peft_type.value != "ADALORA"
+        made = PeftModel.from_pretrained(model, str(adapter), low_cpu_mem_usage=light)
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
         raise TrainError(
@@ -148,7 +153,7 @@ def _attach(model: Any, adapter: Path) -> Any:
     if strange:
         which = "the base has no place for" if strange[0] in stored else "the file lacks"
         raise TrainError(f"{adapter}: {which} {strange[0]}. The adapter belongs to another base.")
-    bias = getattr(made.active_peft_config, "bias", "none")
+    bias = getattr(config, "bias", "none")
     if bias != "none":
         raise TrainError(f"{adapter}: trained with bias: {bias}, expected none to merge it")
     return made

@@ -28,7 +28,6 @@ from train.model import PASSPORT, TOKENIZER_FILES, base_config, model_folder, re
 from train.requantise import (
     dequantised,
     quantised,
-    quantised_names,
     say_quantised,
     write_quantised,
 )
@@ -183,7 +182,7 @@ def _reader(folder: Path, changes: Changes, held: Held, stack: ExitStack) -> Rea
     for file in weight_files(folder):
         opened = stack.enter_context(safe_open(file, "pt"))
         places |= {_in_model(name, changes): (opened, name) for name in opened.keys()}  # noqa: SIM118
-    as_held = {} if held.onto == "original" else quantised_names(changes.shape)
+    as_held = {} if held.onto == "original" else changes.quantised
     dtype = getattr(torch, held.dtype)
 
     def read(name: str) -> torch.Tensor:
@@ -202,7 +201,7 @@ def _write_shard(file: Path, slots: Sequence[Slot], changes: Changes, held: Held
     """Write one file of weights; return name -> digest."""
     if held.onto != "quantised":
         return write_slots(file, slots)
-    names = quantised_names(changes.shape)
+    names = changes.quantised
     tensors: dict[str, torch.Tensor] = {}
     for slot in slots:
         weight, owner = slot.get(), _in_model(slot.name, changes)

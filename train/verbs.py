@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corpus.errors import TrainError
 from train.cli import need_train
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def verify(
 ) -> None:
     """Check a merged model's tensors against its certificate"""
     need_train()
+    if not (folder / "merge.json").is_file():  # Said before torch is imported.
+        raise TrainError(f"{folder}: expected a merge.json, which woolgather merge writes")
     from train.certificate import verify_merged
 
     session: Session = ctx.obj

@@ -135,10 +135,8 @@ def test_other_ways_to_merge_report_how_far_they_are(
 def test_a_model_quantised_again_loads_quantised(
     qlora: Callable[[str], Path], tmp_path: Path, kind: str
 ) -> None:
-    from transformers import AutoModelForCausalLM
-
     merge(qlora(kind), tmp_path / "out", onto="quantised", check=False)
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    model = load_speaker(tmp_path / "out").model
     layer = model.model.layers[0].mlp.down_proj
     assert type(layer).__name__ == {"nf4": "Linear4bit", "int8": "Linear8bitLt"}[kind]
     with torch.no_grad():
