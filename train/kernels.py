@@ -26,11 +26,16 @@ FUSED = {
 }
 """Kernels of other projects, for CUDA."""
 
+GPU = "cuda"
+
 TRIED = 4096
 """Tokens on which they are compared with ours and timed."""
 
 CHUNK = {"cpu": 1 << 23, "cuda": 1 << 26}
 """Logits held at a time; a GPU wants more rows in a product than a CPU."""
+
+ROWS = 128
+"""Rows of logits held at least: fewer make slow products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def chunked(hidden: torch.Tensor, targets: torch.Tensor, head: Head) -> torch.Te
     A frozen head gives each loss's gradient by its hidden state in the same pass. A head that
     trains is computed again in the backward pass, unless one chunk holds everything.
     """
-    rows = max(1, CHUNK.get(hidden.device.type, CHUNK["cuda"]) // head.vocabulary)
+    rows = max(ROWS, CHUNK.get(hidden.device.type, CHUNK["cuda"]) // head.vocabulary)
     if torch.is_grad_enabled() and hidden.requires_grad and not head.trains:
         losses: torch.Tensor = _FrozenHead.apply(hidden, targets, head, rows)  # type: ignore[no-untyped-call]
         return losses
@@ -167,8 +172,9 @@ def _fused(name: str) -> Kernel:
 
     def kernel(hidden: torch.Tensor, targets: torch.Tensor, head: Head) -> torch.Tensor:
         layer, options = head.layer, {"reduction": "none", "softcap": head.cap}
+        bias = None if layer.bias is None else layer.bias * head.scale
         states = hidden * head.scale
-        found: torch.Tensor = function(states, layer.weight, targets, bias=layer.bias, **options)
+        found: torch.Tensor = function(states, layer.weight, targets, bias=bias, **options)
         return found.float()
 
     return kernel
@@ -176,11 +182,11 @@ def _fused(name: str) -> Kernel:
 
 def _trial(kernel: Kernel, head: Head) -> tuple[torch.Tensor, float]:
     """Return a kernel's losses and gradients on random hidden states, and its best time."""
-    head = replace(head, layer=copy.deepcopy(head.layer).to("cuda"))
+    head = replace(head, layer=copy.deepcopy(head.layer).to(GPU))
     draw = torch.Generator().manual_seed(0)
     hidden = torch.randn(TRIED, head.layer.in_features, generator=draw).to(head.layer.weight)
-    targets = torch.randint(head.vocabulary, (TRIED,), generator=draw).to("cuda")
-    factors = torch.rand(TRIED, generator=draw).to("cuda")
+    targets = torch.randint(head.vocabulary, (TRIED,), generator=draw).to(GPU)
+    factors = torch.rand(TRIED, generator=draw).to(GPU)
     seconds = []
     for _ in range(4):  # The first one compiles.
         leaf = hidden.clone().requires_grad_()
@@ -191,5 +197,6 @@ def _trial(kernel: Kernel, head: Head) -> tuple[torch.Tensor, float]:
         torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
     assert leaf.grad is not None
-    slopes = leaf.grad.float() / leaf.grad.float().norm() * losses.norm()
-    return torch.cat([losses.detach(), slopes.flatten()]), min(seconds)
+    losses, slopes = losses.detach(), leaf.grad.float()
+    # Weighed alike, whatever their sizes.
+    return torch.cat([losses / losses.norm(), slopes.flatten() / slopes.norm()]), min(seconds)
