@@ -31,6 +31,7 @@ from train.methods import (
 from train.model import load_base, load_shape, quiet_libraries
 from train.output import save_weights
 from train.pack import IGNORED
+from train.targets import default_targets
 
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WIDTH, INNER, KEYS, LAYERS = 64, 160, 32, 2
@@ -512,6 +513,7 @@ def test_the_documented_methods_are_these(request: pytest.FixtureRequest) -> Non
             "whole model" if not kind.adapter else says[not kind.merges],
             says[not kind.packs],
             says[not kind.quantises],
+            ", ".join(default_targets("llama", kind.family)) if kind.family else "none",
         ]
         for name, kind in METHODS.items()
     ]
