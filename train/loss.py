@@ -82,7 +82,10 @@ def _replace_forward(lm: Any) -> None:
             inputs["position_ids"] = places
         if self.token_kernel is None:
             return _from_logits(plain, inputs, keep, targets)
-        return _score(self, self.base_model(**inputs)[0], keep, targets)
+        hidden = self.base_model(**inputs)[0]
+        if self.config.model_type == "chatglm":
+            hidden = hidden.transpose(0, 1)  # Its body puts places before rows.
+        return _score(self, hidden, keep, targets)
 
     # What looks at the arguments, such as generate, must see those of the model itself.
     forward.__signature__ = inspect.signature(type(lm).forward)  # type: ignore[attr-defined]
@@ -123,9 +126,10 @@ def _disagreement(lm: Any) -> str:
     if lm.get_output_embeddings() is None or lm.base_model is lm:
         return "this model does not tell its head from its body"
     config = lm.config.get_text_config()
-    # ChatGLM looks for two marks in every row.
+    # ChatGLM wants these marks once in every row; they stand at the end of its vocabulary.
     marks = [getattr(config, name, None) for name in ("gmask_token_id", "bos_token_id")]
-    ids = torch.randint(config.vocab_size, (2, 12), generator=torch.Generator().manual_seed(0))
+    draw = torch.Generator().manual_seed(0)
+    ids = torch.randint(config.vocab_size // 2, (2, 12), generator=draw)
     for place, mark in enumerate(marks):
         ids[:, place] = mark if isinstance(mark, int) else ids[:, place]
     ids = ids.to(next(lm.parameters()).device)
