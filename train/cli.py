@@ -166,8 +166,8 @@ def train_here(session: Session, config: Any) -> dict[str, Any]:
     from train.run import run_training
 
     with open_panel(session.quiet) as panel:
-        told = {"on_line": panel.line, "say": panel.say}
-        return run_training(config, session.home, panel.progress, **told).to_json()
+        home, told = session.home, panel.progress
+        return run_training(config, home, told, on_line=panel.line, say=panel.say).to_json()
 
 
 def show_result(session: Session, result: dict[str, Any]) -> None:

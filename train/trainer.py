@@ -336,6 +336,7 @@ class TagTrainer(Trainer):
             self.evaluated_at = cut_metrics(self.folder / METRICS, checkpoint_step(checkpoint))
         self.evaluated_at = gathered(self.evaluated_at)[0]
         self.best = state.best
+        self.state.global_step = checkpoint_step(checkpoint)
         self._logged = time.monotonic() - state.seconds
 
 
