@@ -211,8 +211,8 @@ def _unfit_processes(run: Run) -> Iterator[str]:
     started = int(os.environ.get("WORLD_SIZE", "1"))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if run.distributed == "none":
-        if started > 1:
-            yield f"distributed: none, but {started} processes were started. Set distributed: ddp"
+        if started > 1 or "LOCAL_RANK" in os.environ:
+            yield f"distributed: none, but torchrun started {started} processes. Set it to ddp"
         return
     if not is_joined():
         yield (

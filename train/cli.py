@@ -33,6 +33,8 @@ def need_train() -> None:
     for package in ("torch", "transformers", "peft", "accelerate"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("train", package, "train")
+    # When it is imported it tells of a kernel that it would have liked to download.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # At its import it complains of a kernel that nobody misses.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 

@@ -55,10 +55,10 @@ def launch(run: Run, session: Session) -> dict[str, Any]:
     finally:
         for one in processes:
             one.kill()
-            one.wait()
+            one.communicate()
     said = [_said(folder, rank) for rank in range(n_processes)]
     if fallen:
-        raise _failure(fallen, said, bool(asked), folder)
+        raise _failure(fallen, said, bool(asked), folder, run.name)
     shutil.rmtree(folder)
     result: dict[str, Any] = said[0]["result"]
     return result
@@ -74,13 +74,10 @@ def _count_gpus() -> int:
 
 def _environments(n_processes: int, threads: int | None) -> Iterator[dict[str, str]]:
     """Yield the environment of each process, by the names that torchrun uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     n_threads = threads or max(1, (os.cpu_count() or 1) // n_processes)
     shared = {
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
+        "MASTER_PORT": str(free_port()),
         "WORLD_SIZE": str(n_processes),
         "LOCAL_WORLD_SIZE": str(n_processes),
         # A `train.py` or `corpus` folder where the user works must not be imported for ours.
@@ -90,6 +87,14 @@ def _environments(n_processes: int, threads: int | None) -> Iterator[dict[str, s
     for rank in range(n_processes):
         own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
         yield {"OMP_NUM_THREADS": str(n_threads), **os.environ, **shared, **own}
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _start(words: list[str], env: dict[str, str], log: Path, rank: int) -> Process:
@@ -153,7 +158,11 @@ def _said(folder: Path, rank: int) -> dict[str, Any]:
 
 
 def _failure(
-    fallen: dict[int, int], said: list[dict[str, Any]], is_asked: bool, folder: Path
+    fallen: dict[int, int],
+    said: list[dict[str, Any]],
+    is_asked: bool,
+    folder: Path,
+    name: str | None,
 ) -> WoolgatherError:
     """Return the error of the process that failed by itself; others fail because it is gone."""
     errors: list[WoolgatherError] = [one["error"] for one in said if "error" in one]
@@ -164,11 +173,11 @@ def _failure(
         return TrainError(f"process {crashed[0]} of {len(said)} failed: {shown}")
     shutil.rmtree(folder)
     if killed:
-        name = signal.Signals(-fallen[killed[0]]).name
-        why = " (out of memory?)" if name == "SIGKILL" else ""
+        by = signal.Signals(-fallen[killed[0]]).name
+        why = " (out of memory?)" if by == "SIGKILL" else ""
         return TrainError(
-            f"process {killed[0]} of {len(said)} was killed by {name}{why}. Continue from the last"
-            " checkpoint: woolgather train run --resume NAME"
+            f"process {killed[0]} of {len(said)} was killed by {by}{why}. Continue from the last"
+            f" checkpoint: woolgather train run --resume {name or 'NAME'}"
         )
     return errors[0] if errors else TrainError("stopped at once; whole checkpoints are kept")
 
@@ -211,11 +220,12 @@ def main() -> None:
 
 def _attempt(file: Path, session: Session) -> dict[str, Any]:
     """Train, and return the result, or what came in its way."""
-    from train.cli import train_here
+    from train.cli import need_train, train_here
     from train.compose import load_run
     from train.distributed import joined
 
     try:
+        need_train()
         run = load_run(file)
         if run.distributed == "none":
             return {"result": train_here(session, run)}

@@ -313,7 +313,12 @@ def test_what_takes_effect_here_is_not_refused(a_run: Make) -> None:
 @pytest.mark.parametrize(
     ("changes", "env", "told"),
     [
-        ({}, {"WORLD_SIZE": "2"}, "distributed: none, but 2 processes were started"),
+        ({}, {"LOCAL_RANK": "0"}, "distributed: none, but torchrun started 1 processes"),
+        (
+            {},
+            {"WORLD_SIZE": "2"},
+            "distributed: none, but torchrun started 2 processes. Set it to ddp",
+        ),
         (
             {"distributed": "ddp", "processes": 2},
             {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"},
