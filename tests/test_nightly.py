@@ -21,7 +21,13 @@ WOOLGATHER = str(Path(sys.executable).with_name("woolgather"))
 SETTINGS = (
     *("--set", "sequence_length=128", "--set", "batch.rows=4", "--set", "save.steps=3"),
     *("--set", "threads=1", "--set", "method.dropout=0.1", "--steps", "600", "--lr", "0.003"),
+    *("--set", "eval.steps=50", "--set", "eval.best=total"),
 )
+METHODS = {
+    "lora": (),
+    "adalora": ("--set", "method.r=2", "--set", "method.init_r=4", "--set", "method.delta_t=7"),
+}
+"""AdaLoRA remembers how much each weight mattered, and has to after a kill."""
 
 
 def run(*words: str) -> None:
@@ -55,7 +61,10 @@ def wait_for_lines(process: subprocess.Popen[bytes], home: Home, count: int) -> 
 @pytest.mark.slow
 @pytest.mark.train
 @pytest.mark.timeout(1800)
-def test_twenty_kills_of_a_training_run_change_no_byte(home: Home, samples: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_twenty_kills_of_a_training_run_change_no_byte(
+    home: Home, samples: Path, method: str
+) -> None:
     from corpus.mixture import Mixture
     from train.tiny import make_tiny, rendered_texts
 
@@ -64,6 +73,7 @@ def test_twenty_kills_of_a_training_run_change_no_byte(home: Home, samples: Path
     run("mix", "build", "--name", "crash", *select)
     base = make_tiny(home.path / "base", rendered_texts(Mixture.open("crash", home)))
     words = ("train", "run", "--base", str(base), "--mixture", "crash", *SETTINGS)
+    words += ("--method", method, *METHODS[method])
     run(*words, "--name", "whole")
 
     chance = random.Random(0)
