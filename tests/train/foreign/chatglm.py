@@ -128,8 +128,9 @@ class Model(PreTrainedModel):
             attention_mask = made[0] if attention_mask is None else attention_mask
             position_ids = made[1] if position_ids is None else position_ids
         else:
-            assert attention_mask is None or bool(attention_mask.all())
-            attention_mask = torch.ones(1, 1, width, width, dtype=torch.bool).triu(1)
+            hidden = torch.zeros_like(input_ids) if attention_mask is None else 1 - attention_mask
+            causal = torch.ones(width, width, dtype=torch.bool).triu(1)
+            attention_mask = causal | hidden[:, None, None, :].bool()
             position_ids = torch.arange(width)[None] if position_ids is None else position_ids
         hidden = self.word_embeddings(input_ids).transpose(0, 1)
         for layer in self.layers:

@@ -93,10 +93,12 @@ class Attention(nn.Module):
         apart = (self.q_proj(hidden), self.k_proj(hidden), self.v_proj(hidden))
         return [one.unflatten(-1, (self.heads, self.size)) for one in apart]
 
-    def forward(self, hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, hidden: torch.Tensor, positions: torch.Tensor, sees: torch.Tensor
+    ) -> torch.Tensor:
         q, k, v = (one.transpose(1, 2) for one in self.parts(hidden))
         q, k = rotate(q, positions), rotate(k, positions)
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=sees)
         output = self.wo if self.kind == "internlm2" else self.o_proj
         return output(mixed.transpose(1, 2).flatten(2))
 
@@ -123,8 +125,10 @@ class Layer(nn.Module):
         self.post_attention_layernorm = Norm(config.hidden_size, config.rms_norm_eps)
         self.mlp = Mlp(config)
 
-    def forward(self, hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        hidden = hidden + self.self_attn(self.input_layernorm(hidden), positions)
+    def forward(
+        self, hidden: torch.Tensor, positions: torch.Tensor, sees: torch.Tensor
+    ) -> torch.Tensor:
+        hidden = hidden + self.self_attn(self.input_layernorm(hidden), positions, sees)
         return hidden + self.mlp(self.post_attention_layernorm(hidden))
 
 
@@ -148,12 +152,13 @@ class Model(PreTrainedModel):
         use_cache: Any = None,
     ) -> BaseModelOutput:
         # Like the families' own code, positions may be given, but the mask is causal over all.
-        assert attention_mask is None or bool(attention_mask.all())
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        sees = mask[:, None, None, :].bool().expand(-1, -1, mask.shape[1], -1).tril()
         if position_ids is None:
             position_ids = torch.arange(input_ids.shape[1])[None]
         hidden = self.embed_tokens(input_ids)
         for layer in self.layers:
-            hidden = layer(hidden, position_ids)
+            hidden = layer(hidden, position_ids, sees)
         return BaseModelOutput(last_hidden_state=self.norm(hidden))
 
 
