@@ -60,7 +60,7 @@ def prompt_of(record: Any, where: str) -> Row:
         texts += [text for turn in asked["history"] for text in turn.values()]
         if all(isinstance(one, str) for one in texts) and asked["instruction"].strip():
             return asked | {"output": None}
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError):
         pass  # Told below, as what has the fields but no text in them.
     shown = json.dumps(record, ensure_ascii=False, default=str)
     raise RawDataError(
