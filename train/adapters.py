@@ -206,6 +206,19 @@ def rank_allocator(model: Any) -> Any:
     return getattr(getattr(model, "base_model", None), "rankallocator", None)
 
 
+def keep_type(model: Any) -> Any:
+    """Have layers give the type that they take: some of peft's at quantised ones give float32."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    def same(module: Any, inputs: Any, output: Any) -> Any:
+        return output.to(inputs[0].dtype) if inputs[0].is_floating_point() else output
+
+    adapted: list[Any] = [one for one in model.modules() if isinstance(one, BaseTunerLayer)]
+    for module in adapted if getattr(model, "is_quantized", False) else ():
+        module.register_forward_hook(same)
+    return model
+
+
 def load_adapter(model: Any, folder: Path) -> Any:
     """Put a saved adapter on its base.
 
@@ -216,7 +229,7 @@ def load_adapter(model: Any, folder: Path) -> Any:
     if config["peft_type"] != PEFT_TYPE:
         from peft import PeftModel
 
-        return PeftModel.from_pretrained(model, str(folder))
+        return keep_type(PeftModel.from_pretrained(model, str(folder)))
     insert_bottlenecks(model, config)
     saved, live = load_file(folder / WEIGHTS), _trained(model)
     for name in sorted(saved.keys() | live.keys()):

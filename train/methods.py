@@ -100,6 +100,8 @@ def _adapt(model: Any, method: Method, config: str, family: Family, **options: A
     """Put the layers of one of peft's methods into a model."""
     import peft
 
+    from train.adapters import keep_type
+
     ends = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     absent = [one for one in method.modules_to_save if one not in ends]
     if absent:
@@ -112,7 +114,7 @@ def _adapt(model: Any, method: Method, config: str, family: Family, **options: A
             task_type="CAUSAL_LM",
             **options,
         )
-        return _keep_float32(peft.get_peft_model(model, made))
+        return _keep_float32(keep_type(peft.get_peft_model(model, made)))
     except ValueError as error:
         raise TrainError(f"method.targets: {str(error).splitlines()[0]}") from error
 

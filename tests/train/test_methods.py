@@ -33,6 +33,11 @@ from train.output import save_weights
 from train.pack import IGNORED
 from train.targets import default_targets
 
+pytestmark = pytest.mark.filterwarnings(
+    # peft takes the ranks of its own AdaLoRA for LoRA's, and uses them all the same.
+    "ignore:The following rank_pattern keys"
+)
+
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WIDTH, INNER, KEYS, LAYERS = 64, 160, 32, 2
 SIZES = {  # (in, out) of the linear layers of the base
@@ -258,7 +263,6 @@ def added(name: str, trains: int, vocabulary: int) -> int:
     return trains - whole + rank_numbers
 
 
-@pytest.mark.filterwarnings("ignore:The following rank_pattern keys")
 @pytest.mark.parametrize(("name", "quantize"), CELLS)
 def test_what_is_saved_is_not_empty_and_reloads_as_it_was(
     trained: Callable[..., Trained], base: Path, tmp_path: Path, name: str, quantize: str
@@ -424,26 +428,53 @@ def test_virtual_tokens_do_not_keep_packed_rows_apart(
         refuse_unfit(run_of(base, name, packing=True))
 
 
-@pytest.mark.parametrize("name", ["lora", "lora_saved", "sadapter_h", "embeddings_head"])
-def test_on_a_bfloat16_base_what_is_trained_stays_float32(base: Path, name: str) -> None:
-    run = run_of(base, name, dtype="bfloat16")
+LOW = [*((name, "none") for name in ("lora", "lora_saved", "sadapter_h", "embeddings_head"))]
+LOW += [(name, kind) for name in ("lora", "ia3", "adalora", "padapter") for kind in BASES[1:]]
+
+
+@pytest.mark.parametrize(("name", "quantize"), LOW)
+def test_on_a_bfloat16_base_what_is_trained_stays_float32(
+    base: Path, tmp_path: Path, name: str, quantize: str
+) -> None:
+    run = run_of(base, name, quantize, dtype="bfloat16")
     model = build(run)
-    kinds = {one.requires_grad: one.dtype for one in model.parameters()}
+    weights = {key: one for key, one in model.named_parameters() if one.is_floating_point()}
+    kinds = {one.requires_grad: one.dtype for key, one in weights.items() if ".ranknum." not in key}
     assert kinds == {True: torch.float32, False: torch.bfloat16}
-    before = [one.detach().clone() for one in model.parameters() if one.requires_grad]
+    before = {key: one.detach().clone() for key, one in weights.items()}
     train(model, run, torch.optim.AdamW(parameter_groups(model, run)), range(2))
-    after = [one.detach() for one in model.parameters() if one.requires_grad]
-    assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    moved = {key for key, one in weights.items() if not torch.equal(one.detach(), before[key])}
+    assert moved == {key for key, one in weights.items() if one.requires_grad}
+    if is_adapter(model):
+        save_weights(model, tmp_path)
+        again = attach(load_base(base, "bfloat16", quantize=quantize), tmp_path)
+        assert (logits(again) - logits(model)).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("name", ["lora", "p_tuning", "sadapter_h"])
+def test_blocks_computed_again_give_the_same_gradients(base: Path, name: str) -> None:
+    found = []
+    for again in (False, True):
+        model = build(run_of(base, name, "nf4"))
+        if again:
+            lm = model.get_base_model() if hasattr(model, "get_base_model") else model
+            lm.activation_checkpointing_enable({"use_reentrant": False})
+        torch.manual_seed(0)
+        loss: Any = token_losses(model.train(), batch())[0].mean()
+        loss.backward()
+        found.append([one.grad for one in model.parameters() if one.requires_grad])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert any(bool(one.any()) for one in found[1])
 
 
 @pytest.mark.parametrize(
-    ("method", "ties"),
+    "method",
     [
-        ({"type": "embeddings"}, True),
-        ({"type": "lora", "targets": ["q_proj"], "modules_to_save": ["embed_tokens"]}, True),
+        {"type": "embeddings"},
+        {"type": "lora", "targets": ["q_proj"], "modules_to_save": ["embed_tokens"]},
     ],
 )
-def test_tied_embeddings_stay_tied(tmp_path: Path, method: dict[str, Any], ties: bool) -> None:
+def test_tied_embeddings_stay_tied(tmp_path: Path, method: dict[str, Any]) -> None:
     from train.tiny import TinyShape, make_llama
 
     make_llama(tmp_path, 300, TinyShape(layers=1, width=32, positions=64, tied=True))
