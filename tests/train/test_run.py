@@ -305,6 +305,115 @@ def test_targets_that_the_base_lacks_are_told(
         run_training(a_run(method={"targets": ["W_pack"]}), home, mixture=table)
 
 
-def test_a_base_that_is_nowhere_is_told(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
+def test_the_result_tells_speed_memory_phases_and_environment(trained: Any) -> None:
+    assert trained.trainable_share == trained.trainable / trained.parameters
+    phases = {"prepare", "build", "train", "evaluate", "save", "output", "total"}
+    assert set(trained.seconds) == phases
+    assert trained.seconds["total"] == pytest.approx(
+        sum(seconds for phase, seconds in trained.seconds.items() if phase != "total")
+    )
+    assert trained.seen_tokens > trained.learned_tokens > 0
+    assert 1e7 < trained.memory_bytes < 1e11
+    told = trained.environment
+    assert (told["device"], told["threads"]) == ("cpu", 1)
+    assert set(told) == {"versions", "python", "platform", "device", "threads", "cores"}
+    assert (trained.best, trained.stopped_early, trained.license) == (None, False, None)
+    assert (trained.quantize, trained.loss_kernel) == ("none", "chunked")
+
+
+def test_every_line_of_metrics_tells_its_speed(trained: Any) -> None:
+    lines = [line for line in read_metrics(Path(trained.path)) if line["kind"] == "train"]
+    for line in lines:
+        assert line["tokens_per_second"] == line["seen_tokens"] / line["seconds"]
+        assert line["learned_tokens_per_second"] == line["tokens"] / line["seconds"]
+        assert 0 < line["mfu"] < 1.5
+        assert line["memory_bytes"] > 0
+        assert set(line["tags"]) == {"source", "lang", "task", "gen", "category"}
+    assert trained.seen_tokens == sum(line["seen_tokens"] for line in lines)
+
+
+def test_tokens_seen_are_those_of_the_rows_without_padding(
+    home: Home, table: Any, a_run: Callable[..., Any]
+) -> None:
+    from train.run import prepare
+
+    run = a_run(steps=None, epochs=1, packing=False)
+    result = run_training(run, home, mixture=table)
+    assert result.seen_tokens == prepare(run, home, table).train.store.lengths.sum()
+
+
+def test_the_verdict_on_licences_travels_with_the_run(
+    home: Home, table_of: Callable[..., Any], a_run: Callable[..., Any]
+) -> None:
+    table = table_of([{"instruction": "Hi", "output": "Hello"}] * 4)
+    table.lock = {"verdict": {"license": "CC-BY-NC-4.0", "class": "research"}}
+    result = run_training(a_run(steps=1), home, mixture=table)
+    assert result.license == table.lock["verdict"]
+    assert json.loads((home.runs / "r" / "made_of.json").read_text())["license"] == result.license
+
+
+@pytest.mark.parametrize(
+    ("method", "a_weight", "at_head"),
+    [("full", 6, 6), ("lora", 4, 4)],
+)
+def test_flops_count_trained_weights_more_than_frozen_ones(
+    base: Path, a_run: Callable[..., Any], method: str, a_weight: int, at_head: int
+) -> None:
+    from train.run import build_model
+    from train.speed import flops_a_token
+
+    model = build_model(a_run(method={"type": method}), steps=6)
+    sizes = {name: one.numel() for name, one in model.named_parameters()}
+    adapters = sum(n for name, n in sizes.items() if ".lora_" in name)
+    ends = {
+        end: sum(n for name, n in sizes.items() if f"{end}.weight" in name)
+        for end in ("embed_tokens", "lm_head")
+    }
+    body = sum(sizes.values()) - adapters - sum(ends.values())
+    assert flops_a_token(model) == (
+        a_weight * body + 6 * adapters,
+        at_head * ends["lm_head"],
+    )
+
+
+def test_running_out_of_memory_is_one_line_about_the_micro_batch(
+    home: Home, table: Any, a_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import train.trainer
+
+    losses = train.trainer.token_losses
+
+    def hungry(model: Any, batch: Any) -> Any:
+        if model.training:
+            torch.empty(2**60, dtype=torch.uint8)
+        return losses(model, batch)
+
+    monkeypatch.setattr(train.trainer, "token_losses", hungry)
+    message = (
+        r"^step 1: out of memory with 2 packed rows of \d+ tokens a forward pass\. Lower"
+        r" batch\.micro \(now 2\) or sequence_length \(now 128\), or set activation_check"
+    )
+    with pytest.raises(TrainError, match=message) as told:
+        run_training(a_run(), home, mixture=table)
+    assert "\n" not in str(told.value)
+    assert "allocate memory" in str(told.value)
+
+
+def test_curves_are_one_page_without_scripts(trained: Any) -> None:
+    from train.runs import open_run, write_losses
+
+    folder = Path(trained.path)
+    page = write_losses(open_run(Home(folder.parent.parent), folder.name))
+    text = page.read_text()
+    assert page == folder / "losses.html"
+    assert text.count("<svg") == 12  # Total and five tags, training and holdout.
+    for word in ("alpaca", "belle_cn", "CN", "EN"):
+        assert word in text
+    assert "<script" not in text
+    assert "http" not in text
+
+
+def test_a_failed_start_leaves_no_folder(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
     with pytest.raises(TrainError, match="expected a folder or a hub id"):
         run_training(a_run(base_model="/nowhere/llama"), home, mixture=table)
+    assert run_training(a_run(steps=1), home, mixture=table).steps == 1
