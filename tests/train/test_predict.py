@@ -86,6 +86,10 @@ def test_penalties_and_beams_do_not_see_the_padding(
         for row in rows[:5]
         if "instruction" in row
     ]
+    ids, mask = speaker._batch(prompts, 6)
+    seen = [set(row.tolist()) for row in ids]
+    assert seen == [set(one) for one in prompts]  # Nothing is there to be penalised but the prompt.
+    assert mask.sum(1).tolist() == [len(one) for one in prompts]
     together = speaker.reply(prompts, sampling)
     assert together == [speaker.reply([one], sampling)[0] for one in prompts]
 

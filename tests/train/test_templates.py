@@ -55,6 +55,18 @@ def knowing(base: Path) -> Any:
     return tokenizer
 
 
+def test_the_documented_templates_are_those_of_the_folder() -> None:
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    table = text[text.index("## Templates") : text.index("## What a run writes")]
+    rows = [re.split(r" \| ?", line[2:]) for line in table.splitlines() if line.startswith("| `")]
+    told = {name.strip("`"): (tokens, end) for name, _, tokens, end, *_ in rows}
+    assert sorted(told) == NAMES
+    for name, (tokens, end) in told.items():
+        template = text_template(name)
+        assert tuple(re.findall("`(.+?)`", tokens.replace("\\", ""))) == template.tokens
+        assert end.replace("\\", "").strip("`") == template.end.replace("{eos}", "end of sequence")
+
+
 def marked(parts: list[Part]) -> str:
     """Return the text of parts with what is learned between angle quotes."""
     runs = [
