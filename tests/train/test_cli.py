@@ -100,7 +100,10 @@ def test_a_dialogue_remembers(call: Call, trained: Any, monkeypatch: pytest.Monk
         (["train", "plan"], "run: base_model is missing. Give --base MODEL"),
         (["train", "run", "none.yaml"], "none.yaml: cannot be read: No such file or directory"),
         (["train", "run", "--resume", "none"], "run 'none' is not in "),
-        (["train", "plan", "--base", "b", "--mixture", "m", "--method", "ia3"], "supported: full"),
+        (
+            ["train", "plan", "--base", "b", "--mixture", "m", "--method", "x"],
+            "supported: lora, ada",
+        ),
         (["train", "check", "--base", "/no", "--mixture", "m"], "expected a folder or a hub id"),
         (["merge", "--adapter", "none", "--out", "out"], "none: expected an adapter folder"),
         (["verify", "none"], "none: expected a merge.json"),
@@ -126,3 +129,53 @@ def test_runs_lists_nothing_and_unfinished(call: Call, home: Home) -> None:
     assert call("runs")[0].startswith("no runs in ")
     (home.runs / "half").mkdir(parents=True)
     assert "unfinished" in call("runs")[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["--base", "/nowhere/llama"], "model '/nowhere/llama': expected a folder or a hub id"),
+        (["--set", "batch.rowz=3"], "--set: batch.rowz is unknown"),
+        (["--set", "eval.best=total"], "best needs evaluations on the way: set eval.steps too"),
+        (["--set", "eval={steps: 1, best: 'lang:FR'}"], "expected one of lang:CN, lang:EN"),
+    ],
+)
+@pytest.mark.usefixtures("mixed")
+def test_a_run_that_cannot_begin_is_one_line(
+    call: Call, home: Home, base: Path, settings: list[str], message: str
+) -> None:
+    out, err = call("train", "run", "--base", base, "--mixture", "m", *settings, "--quiet", code=1)
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert message in err
+    assert not list(home.runs.glob("*"))
+
+
+def test_a_mixture_without_rows_is_one_line(
+    call: Call, base: Path, table_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = table_of([])
+    monkeypatch.setattr("train.data.open_mixture", lambda name, home: empty)
+    _, err = call("train", "run", "--base", base, "--mixture", "m", "--quiet", code=1)
+    assert err == (
+        "mixture table: expected rows to train on, got none."
+        " Look at it: woolgather mix show table\n"
+    )
+
+
+@pytest.mark.usefixtures("mixed")
+def test_a_full_disk_is_one_line(call: Call, home: Home, base: Path) -> None:
+    import resource
+
+    words = ["train", "run", "--base", base, "--mixture", "m", "--steps", 3, "--name", "mine"]
+    words += ["--set", "batch.rows=4", "--set", "sequence_length=128", "--set", "save.steps=1"]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        _, err = call(*words, "--quiet", code=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(err.splitlines()) == 1
+    assert "checkpoint-1: cannot be written: " in err
+    assert err.endswith("Make room, and continue: woolgather train run --resume mine\n")
+    assert call("train", "run", "--resume", "mine")[0].startswith("trained 3 steps")
+    assert (home.runs / "mine" / "losses.html").is_file()
