@@ -58,8 +58,9 @@ def knowing(base: Path) -> Any:
 def test_the_documented_templates_are_those_of_the_folder() -> None:
     text = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
     table = text[text.index("## Templates") : text.index("## What a run writes")]
-    rows = [re.split(r" \| ?", line[2:]) for line in table.splitlines() if line.startswith("| `")]
-    told = {name.strip("`"): (tokens, end) for name, _, tokens, end, *_ in rows}
+    lines = [line for line in table.splitlines() if line.startswith("| `")]
+    rows = [[one.strip() for one in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    told = {name.strip("`"): (tokens, end) for name, _, tokens, end, _ in rows}
     assert sorted(told) == NAMES
     for name, (tokens, end) in told.items():
         template = text_template(name)
