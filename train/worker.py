@@ -187,6 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="train.worker", description="One process of a run")
     parser.add_argument("run", type=Path, help="a run file")
     parser.add_argument("--home", type=Path, help="default: as of woolgather")
+    parser.add_argument("--resume", action="store_true", help="continue the run")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -199,7 +200,7 @@ def main() -> None:
     rank = int(os.environ["RANK"])
     home = Home(options.home.expanduser()) if options.home else default_home()
     session = Session(home, quiet=options.quiet or rank > 0)
-    said = _attempt(options.run, session)
+    said = _attempt(options.run, session, {"resume": True} if options.resume else {})
     if options.report:
         report = options.report / f"report-{rank}"
         report.with_suffix(".part").write_bytes(pickle.dumps(said))
@@ -218,7 +219,7 @@ def main() -> None:
         os._exit(1)  # The others are gone or going: nothing can be taken apart in order.
 
 
-def _attempt(file: Path, session: Session) -> dict[str, Any]:
+def _attempt(file: Path, session: Session, given: dict[str, Any]) -> dict[str, Any]:
     """Train, and return the result, or what came in its way."""
     from train.cli import need_train, train_here
     from train.compose import load_run
@@ -226,7 +227,7 @@ def _attempt(file: Path, session: Session) -> dict[str, Any]:
 
     try:
         need_train()
-        run = load_run(file)
+        run = load_run(file, given=given)
         if run.distributed == "none":
             return {"result": train_here(session, run)}
         with joined():
