@@ -153,7 +153,7 @@ def _prompts_agree(prepared: Prepared) -> Finding:
     """The prompt that generation makes must be what training saw before the reply."""
     store, rendering = prepared.train.store, prepared.rendering
     positions = store.position[:LOOKED_AT]
-    block = prepared.mixture.rows(positions, COLUMNS)
+    block = prepared.rows.rows(positions, COLUMNS)
     bad = 0
     for number in range(len(positions)):
         row = {name: values[number] for name, values in block.items()}

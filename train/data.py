@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from corpus.errors import RecipeError
 from corpus.settings import Home
 
 COLUMNS = ("id", "instruction", "input", "output", "history", "system")
@@ -154,3 +156,86 @@ def open_mixture(name: str, home: Home) -> Mixed:
 
     opened: Mixed = Mixture.open(name, home)
     return opened
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The rows of one mixture that another one's holdout does not have, and that holdout."""
+
+    mixture: Mixed
+    other: Mixed
+    kept: npt.NDArray[np.int64]
+    """Places in the mixture, ascending."""
+
+    @property
+    def name(self) -> str:
+        """The mixture's name."""
+        return self.mixture.name
+
+    @property
+    def digest(self) -> str:
+        """Digest of these rows: of both mixtures."""
+        return hashlib.sha256(f"{self.mixture.digest}/{self.other.digest}".encode()).hexdigest()
+
+    @property
+    def sources(self) -> Sequence[Tagged]:
+        """The sources of both; the other's come after."""
+        return [*self.mixture.sources, *self.other.sources]
+
+    @property
+    def index(self) -> Index:
+        """Where each row comes from."""
+        return _Codes(self.mixture.index.source[self.kept])
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def rows(self, indices: Any, columns: Sequence[str]) -> dict[str, list[Any]]:
+        """Return columns of the rows at some places."""
+        return self.mixture.rows(self.kept[np.asarray(indices)], columns)
+
+    @property
+    def holdout(self) -> Rows:
+        """The other mixture's held-out rows."""
+        return _Held(self.other.holdout, self.sources, len(self.mixture.sources))
+
+
+@dataclass(frozen=True, slots=True)
+class _Codes:
+    source: npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    held: Rows
+    sources: Sequence[Tagged]
+    before: int
+    """Sources that stand before its own."""
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    @property
+    def index(self) -> Index:
+        return _Codes(self.held.index.source + np.int16(self.before))
+
+    def rows(self, indices: Any, columns: Sequence[str]) -> dict[str, list[Any]]:
+        return self.held.rows(indices, columns)
+
+
+def measured_on(mixture: Mixed, other: Mixed) -> Mixed:
+    """Measure a mixture on another one's holdout, whose rows leave the training.
+
+    Raises:
+        RecipeError: the other mixture holds nothing out.
+    """
+    if not len(other.holdout):
+        raise RecipeError(f"run: eval.mixture: mixture {other.name} has no holdout to measure")
+    held = set(_ids(other.holdout))
+    kept = np.fromiter((one not in held for one in _ids(mixture)), np.bool_, len(mixture))
+    return Measured(mixture, other, np.flatnonzero(kept))
+
+
+def _ids(rows: Rows) -> Iterator[str]:
+    for start in range(0, len(rows), BLOCK):
+        yield from rows.rows(range(start, min(start + BLOCK, len(rows))), ("id",))["id"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from corpus.atomic import write_text
-from train.data import TAGS, Mixed
+from train.data import TAGS, Measured, Mixed
 from train.methods import parameter_counts
 from train.speed import device_name, peak_memory
 from train.trainer import METRICS, TagTrainer
@@ -43,6 +43,8 @@ class RunResult:
     quantize: str
     mixture: str
     mixture_digest: str
+    measured_on: str
+    """Digest of the mixture whose holdout was measured."""
     license: dict[str, Any] | None
     """The verdict on the mixture's licences, as its lock says it."""
     template: str
@@ -90,7 +92,7 @@ def sum_up(
 ) -> RunResult:
     """Sum up a run from its metrics file, and write the result beside it."""
     config, folder, best = trainer.run, trainer.folder, trainer.best
-    lines = read_metrics(folder)
+    measured, lines = prepared.rows, read_metrics(folder)
     train = [line for line in lines if line["kind"] == "train"]
     evals = [line for line in lines if line["kind"] == "eval"]
     kept = [one for one in evals if not config.eval.best or one["step"] == best.step][-1:]
@@ -105,6 +107,7 @@ def sum_up(
         quantize=config.quantize,
         mixture=prepared.mixture.name,
         mixture_digest=prepared.mixture.digest,
+        measured_on=measured.other.digest if isinstance(measured, Measured) else measured.digest,
         license=verdict_of(prepared.mixture),
         template=config.template,
         steps=trainer.state.global_step,

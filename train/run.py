@@ -54,6 +54,8 @@ class Prepared:
     """Rows rendered and packed, ready to train on."""
 
     mixture: Mixed
+    rows: Mixed
+    """What was rendered of it: without the rows that `eval.mixture` holds out."""
     tokenizer: Any
     rendering: Rendering
     train: PackedRows
@@ -65,17 +67,20 @@ def prepare(run: Run, home: Home, mixture: Mixed | None = None) -> Prepared:
     mixture = mixture if mixture is not None else data.open_mixture(run.mixture, home)
     if not len(mixture):
         raise TrainError(
-            f"mixture {mixture.name}: expected rows to train on, got none. Look at it: woolgather mix"
-            f" show {mixture.name}"
+            f"mixture {mixture.name}: expected rows to train on, got none. Look at it:"
+            f" woolgather mix show {mixture.name}"
         )
+    rows = mixture
+    if run.eval.mixture is not None:
+        rows = data.measured_on(mixture, data.open_mixture(run.eval.mixture, home))
     with quiet_libraries():
         tokenizer = load_tokenizer(run.tokenizer or run.base_model, run.trust_remote_code)
     refuse_vocabulary(tokenizer, run.base_model)
     template = load_template(run.template, tokenizer, learn_turns=run.learn_turns)
     rendering = Rendering(tokenizer, template, run.sequence_length, run.train_on_inputs)
-    store, held = open_tokens(home, mixture, rendering)
+    store, held = open_tokens(home, rows, rendering)
     holdout = _packed(held, run) if held is not None else None
-    return Prepared(mixture, tokenizer, rendering, _packed(store, run), holdout)
+    return Prepared(mixture, rows, tokenizer, rendering, _packed(store, run), holdout)
 
 
 def _packed(store: TokenStore, run: Run) -> PackedRows:

@@ -37,12 +37,6 @@ class Past:
     result: dict[str, Any]
     log: list[dict[str, Any]]
 
-    @property
-    def measured_on(self) -> str:
-        """The rows behind its holdout losses: runs of one value can be compared."""
-        told: str = self.settings["eval"].get("mixture") or self.result["mixture_digest"]
-        return told
-
     def losses(self, kind: str) -> dict[tuple[str, str], float]:
         """Return (tag, value) -> loss: of the last evaluation, or over the whole training."""
         tags = self.result["tags"][kind]
@@ -111,7 +105,7 @@ def compare(runs: Sequence[Past]) -> dict[str, Any]:
     Holdout losses when every run measured the same holdout, else training losses, and `note` says
     so: losses on different rows cannot be compared.
     """
-    same = len({one.measured_on for one in runs}) == 1
+    same = len({one.result["measured_on"] for one in runs}) == 1
     kind = "eval" if same and all(one.result["tags"]["eval"] for one in runs) else "train"
     columns = [one.losses(kind) for one in runs]
     keys = dict.fromkeys(key for one in columns for key in one)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from corpus.errors import TrainError
+from corpus.errors import RecipeError, TrainError
 from corpus.settings import Home
 from train.runs import compare, comparison_lines, list_runs, open_run, write_comparison
 
@@ -36,6 +36,7 @@ def put_run(home: Home, name: str, *, r: int, mixture: str, cn: float, held: str
         "method": "lora",
         "mixture": mixture,
         "mixture_digest": mixture * 12,
+        "measured_on": held or mixture,
         "steps": 3,
         "loss": mean,
         "eval": {"start": 9.0, "end": mean},
@@ -118,3 +119,28 @@ def test_unknown_and_unfinished_runs_are_told_in_one_line(home: Home) -> None:
         ("plain", False),
         ("with-cot", True),
     ]
+
+
+def test_runs_on_different_mixtures_measure_one_holdout(
+    a_run: Any, table: Any, table_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other mixture's held-out rows are measured, and leave the training."""
+    from train import data
+    from train.run import prepare, run_training
+
+    other = table_of(table.records, table.codes)
+    other.name = "other"
+    home = Home(tmp_path)
+    monkeypatch.setattr(data, "open_mixture", lambda name, home: table)
+    named = {"eval": {"mixture": "table"}, "steps": 2}
+    config = a_run(**named, name="measured")
+    prepared = prepare(config, home, other)
+    assert len(prepared.train.store) == len(other) - len(table.holdout)
+    assert len(prepared.rows) == len(table)
+    held = run_training(config, home, mixture=other).eval["start"]
+    own = run_training(a_run(steps=2, name="own"), home, mixture=table).eval["start"]
+    assert held == pytest.approx(own, rel=1e-6)
+    found = compared(home, "measured", "own")
+    assert found["measured"] == "eval"
+    with pytest.raises(RecipeError, match=r"eval\.mixture: mixture other has no holdout"):
+        data.measured_on(table, other)
