@@ -19,8 +19,8 @@ from sentencepiece import SentencePieceProcessor
 
 from corpus.atomic import new_folder
 from corpus.errors import TrainError
-from train.model import TOKENIZER_FILES, base_config, load_shape, load_tokenizer, weight_files
-from train.tensors import Slot, names_in, write_slots
+from train.model import TOKENIZER_FILES, base_config, load_shape, load_tokenizer
+from train.tensors import Slot, names_in, weight_files, write_slots
 
 TYPES = {
     torch.float32: "F32",

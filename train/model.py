@@ -95,6 +95,7 @@ def load_base(
     """
     from train.inputs import accept_batches
     from train.quantise import placed, quantisation_config, steady
+    from train.tensors import weight_files
 
     folder = model_folder(name)
     if not prequantised or quantize != "none":
@@ -181,35 +182,6 @@ def attention_option(attention: str, dtype: str) -> dict[str, str]:
         raise TrainError(f"attention: flash needs {lacking}. Set attention: auto")
     names = {"flash": "flash_attention_2", "flex": "flex_attention"}
     return {} if attention == "auto" else {"attn_implementation": names.get(attention, attention)}
-
-
-def weight_files(folder: Path, pattern: str = "model*.safetensors") -> list[Path]:
-    """Return the shards of a model.
-
-    Raises:
-        TrainError: it has none, one is missing, or one is not whole.
-    """
-    from safetensors import SafetensorError
-
-    from train.tensors import names_in
-
-    files = sorted(folder.glob(pattern))
-    if not files:
-        got = next((one.name for one in sorted(folder.glob("*.bin"))), "nothing of the kind")
-        raise TrainError(
-            f"{folder}: expected {pattern}, got {got}. Convert .bin files: woolgather convert-base"
-            " --base FOLDER --out NEW"
-        )
-    for index in folder.glob(f"{pattern}.index.json"):
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        for name in sorted(set(named) - {one.name for one in files}):
-            raise TrainError(f"{folder}: {name} is missing, which {index.name} names")
-    for file in files if pattern.endswith(".safetensors") else ():
-        try:
-            names_in(file)
-        except SafetensorError as error:
-            raise TrainError(f"{file}: not a whole safetensors file. Fetch it again") from error
-    return files
 
 
 def refuse_vocabulary(tokenizer: Any, base: str | Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from corpus.errors import TrainError
 
@@ -80,16 +80,26 @@ def _bytes(tensor: torch.Tensor) -> memoryview:
     return memoryview(array)
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors shards of a model.
+def weight_files(folder: Path, pattern: str = "model*.safetensors") -> list[Path]:
+    """Return the shards of a model.
 
     Raises:
-        TrainError: it has none.
+        TrainError: it has none, one is missing, or one is not whole.
     """
-    files = sorted(folder.glob("model*.safetensors"))
+    files = sorted(folder.glob(pattern))
     if not files:
+        got = next((one.name for one in sorted(folder.glob("*.bin"))), "nothing of the kind")
         raise TrainError(
-            f"{folder}: expected model*.safetensors. Convert it: load it with transformers and"
-            " save_pretrained"
+            f"{folder}: expected {pattern}, got {got}. Convert .bin files: woolgather convert-base"
+            " --base FOLDER --out NEW"
         )
+    for index in folder.glob(f"{pattern}.index.json"):
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        for name in sorted(set(named) - {one.name for one in files}):
+            raise TrainError(f"{folder}: {name} is missing, which {index.name} names")
+    for file in files if pattern.endswith(".safetensors") else ():
+        try:
+            names_in(file)
+        except SafetensorError as error:
+            raise TrainError(f"{file}: not a whole safetensors file. Fetch it again") from error
     return files

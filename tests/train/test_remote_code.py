@@ -59,6 +59,7 @@ def test_a_model_with_code_of_its_own_trains_unpacked(
         train.run.run_training(packed, Home(tmp_path), mixture=table)
     result = train.run.run_training(run, Home(tmp_path), mixture=table)
     live, prepared = seen
+    assert live.loss_kernel == "chunked"
     # Its own class, whose forward nobody has touched, row by row.
     with quiet_libraries():
         plain = load_base(folder, trust_remote_code=True)
