@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -61,9 +62,7 @@ SHAPES = {
     "gemma2": Shape({**WINDOW, "final_logit_softcapping": 3.0}, slow=False),
     "gemma3_text": Shape({**WINDOW, "layer_types": ["sliding_attention", "full_attention"]}),
     "bloom": Shape({**OLD, "n_layer": 2, "n_head": 4}, slow=False),
-    "gpt2": Shape(
-        {**OLD, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}, slow=False
-    ),
+    "gpt2": Shape({**OLD, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}, slow=False),
     "gpt_neox": Shape(COMMON),
     "opt": Shape({**SHORT, "ffn_dim": 96, "word_embed_proj_dim": 64}, slow=False),
     "falcon": Shape(SHORT),
@@ -206,6 +205,22 @@ def _adapted(weights: dict[str, Any]) -> set[str]:
 
 def test_the_table_of_architectures_is_whole() -> None:
     assert {shape.kind or name for name, shape in SHAPES.items()} | REMOTE == set(TABLE)
+
+
+def test_the_documented_models_are_those_of_the_table() -> None:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    section = text.split("## Models")[1].split("\n## ")[0]
+    packs: dict[str, str] = {}
+    for line in re.findall(r"^\| (`.*) \|$", section, re.MULTILINE):
+        kinds, names, packed = line.split(" | ")
+        for kind in re.findall(r"`(\w+)`", kinds):
+            if kind != "model_type":
+                assert tuple(re.findall(r"`([\w.]+)`", names)) == TABLE[kind].of("lora")
+                packs[kind] = packed.split(", ")[0]
+    assert set(packs) == set(TABLE)
+    for name, shape in SHAPES.items():
+        assert (packs[name] == "yes") is shape.packs if not shape.kind else not shape.packs
+    assert {kind for kind in packs if packs[kind] == "no; own code"} == REMOTE
 
 
 def test_experts_and_routers_are_left_alone(make_model: Callable[[str], Path]) -> None:
