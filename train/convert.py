@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,29 +21,9 @@ from corpus.errors import TrainError
 from train.model import TOKENIZER_FILES, base_config, load_shape, load_tokenizer
 from train.tensors import Slot, names_in, weight_files, write_slots
 
-TYPES = {
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 
-
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """What a conversion wrote."""
-
-    path: str
-    kind: str
-    """The architecture it was."""
-    tensors: int
-
-
-def convert_base(base: Path, out: Path) -> Converted:
-    """Write a checkpoint as a folder that transformers loads without foreign code.
+def convert_base(base: Path, out: Path) -> dict[str, Any]:
+    """Write a checkpoint as a folder that transformers loads alone; return path, kind and tensors.
 
     Raises:
         TrainError: `out` exists, or `base` is no such checkpoint, or not whole.
@@ -52,9 +31,8 @@ def convert_base(base: Path, out: Path) -> Converted:
     if out.exists():
         raise TrainError(f"{out}: exists already. Give another --out")
     config = base_config(base)
-    kind = str(config.get("model_type"))
+    kind = config.get("model_type")
     foreign = kind in ("baichuan", "internlm")
-    target = llama_config(base, config) if foreign else config
     is_bin = not any(base.glob("model*.safetensors"))
     files = weight_files(base, "pytorch_model*.bin") if is_bin else weight_files(base)
     if not foreign and not is_bin:
@@ -62,21 +40,21 @@ def convert_base(base: Path, out: Path) -> Converted:
             f"{base}: expected Baichuan-7B, InternLM-7B or .bin files, got {kind} in safetensors,"
             " which needs no conversion"
         )
+    target = llama_config(base, config) if foreign else config
     with new_folder(out) as temporary:
         (temporary / "config.json").write_text(json.dumps(target, indent=2))
-        _copy_tokenizer(base, temporary, foreign=foreign)
+        _copy_rest(base, temporary, foreign)
         names: dict[str, str] = {}
         for number, file in enumerate(files, 1):
-            tail = f"-{number:05}-of-{len(files):05}" if len(files) > 1 else ""
-            slots = list(_slots(file, foreign))
-            write_slots(temporary / f"model{tail}.safetensors", slots)
-            names |= {slot.name: f"model{tail}.safetensors" for slot in slots}
+            new = f"model-{number:05}-of-{len(files):05}.safetensors"
+            new = new if len(files) > 1 else "model.safetensors"
+            names |= dict.fromkeys(write_slots(temporary / new, list(_slots(file, foreign))), new)
         if len(files) > 1:
             table = {"metadata": {}, "weight_map": names}
             (temporary / "model.safetensors.index.json").write_text(json.dumps(table, indent=1))
         if foreign:
             _refuse_incomplete(base, temporary)
-    return Converted(str(out), kind, len(names))
+    return {"path": str(out), "kind": kind, "tensors": len(names)}
 
 
 def llama_config(base: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -85,47 +63,28 @@ def llama_config(base: Path, config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         TrainError: it is a relative that Llama cannot express.
     """
+    kind, rotary = config["model_type"], config.get("rotary", {})
     why = ""
-    if config["model_type"] == "baichuan" and "max_position_embeddings" not in config:
+    if kind == "baichuan" and "max_position_embeddings" not in config:
         why = "Baichuan-13B, whose alibi attention Llama does not have"
     elif "z_loss_weight" in config:
         why = "Baichuan2, whose head is normalised"
-    elif config.get("rotary", {}).get("type", "origin") != "origin":
-        why = f"rotary type {config['rotary']['type']!r}"
+    elif rotary.get("type", "origin") != "origin":
+        why = f"rotary type {rotary['type']!r}"
     if why:
         raise TrainError(f"{base}: expected Baichuan-7B or InternLM-7B, got {why}")
     foreign = ("auto_map", "bias", "rotary", "_from_model_config", "transformers_version")
     return {key: value for key, value in config.items() if key not in foreign} | {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "attention_bias": config["model_type"] == "internlm" and config.get("bias", True),
-        "rope_theta": config.get("rotary", {}).get("base", 10000),
+        "attention_bias": kind == "internlm" and config.get("bias", True),
+        "rope_theta": rotary.get("base", 10000),
     }
 
 
 def _slots(file: Path, foreign: bool) -> Iterator[Slot]:
-    """Yield the tensors of one file under their new names."""
-    for name, dtype, shape, get in _tensors(file):
-        if foreign and name.endswith("rotary_emb.inv_freq"):
-            continue  # Llama computes it.
-        if foreign and "W_pack" in name:
-            rows = shape[0] // 3
-            for part, letter in enumerate("qkv"):
-                third = partial(_rows, get, part * rows, (part + 1) * rows)
-                yield Slot(
-                    name.replace("W_pack", f"{letter}_proj"), dtype, (rows, *shape[1:]), third
-                )
-        else:
-            yield Slot(name, dtype, shape, get)
-
-
-def _rows(get: Any, start: int, stop: int) -> torch.Tensor:
-    rows: torch.Tensor = get()[start:stop]
-    return rows
-
-
-def _tensors(file: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
-    """Yield name, type, shape and getter of each tensor; its bytes are read when it is got."""
+    """Yield the tensors of a file under their new names; bytes are read when they are got."""
+    loaded: dict[str, torch.Tensor] = {}
     if file.suffix == ".bin":
         try:
             loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
@@ -133,43 +92,55 @@ def _tensors(file: Path) -> Iterator[tuple[str, str, tuple[int, ...], Any]]:
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise TrainError(f"{file}: not a whole file of weights: {reason}") from error
-        for name, tensor in loaded.items():
-            yield name, TYPES[tensor.dtype], tuple(tensor.shape), partial(loaded.get, name)
-        return
-    for name, (dtype, shape) in names_in(file).items():
-        yield name, dtype, shape, partial(_stored, file, name)
+    found = {name: (_type_name(one), tuple(one.shape)) for name, one in loaded.items()}
+    for name, (dtype, shape) in (found or names_in(file)).items():
+        get = partial(loaded.get, name) if loaded else partial(_stored, file, name)
+        if foreign and "W_pack" in name:
+            for part, letter in enumerate("qkv"):
+                third = (shape[0] // 3, *shape[1:])
+                rows = partial(lambda get, part: get().chunk(3)[part], get, part)
+                yield Slot(name.replace("W_pack", f"{letter}_proj"), dtype, third, rows)
+        elif not foreign or not name.endswith("rotary_emb.inv_freq"):  # Llama computes it.
+            yield Slot(name, dtype, shape, get)  # type: ignore[arg-type]
+
+
+def _type_name(tensor: torch.Tensor) -> str:
+    """Return what safetensors calls a tensor's type: torch.bfloat16 is BF16, torch.int64 is I64."""
+    name = str(tensor.dtype).removeprefix("torch.").replace("float", "f").replace("int", "i")
+    return name.replace("ui", "u").upper()
 
 
 def _stored(file: Path, name: str) -> torch.Tensor:
     with safe_open(file, "pt") as opened:
-        tensor: torch.Tensor = opened.get_tensor(name)
-    return tensor
+        return opened.get_tensor(name)  # type: ignore[no-any-return]
 
 
 def _refuse_incomplete(base: Path, out: Path) -> None:
     """Raise when the written tensors are not those of the Llama that the settings describe."""
     wanted = {name: tuple(one.shape) for name, one in load_shape(out).state_dict().items()}
-    written = {
-        name: shape for file in weight_files(out) for name, (_, shape) in names_in(file).items()
-    }
+    written = {name: one[1] for file in weight_files(out) for name, one in names_in(file).items()}
     for name in sorted({*wanted, *written}):
-        if wanted.get(name) != written.get(name):
+        expected, got = wanted.get(name, "none"), written.get(name, "none")
+        if expected != got:
             raise TrainError(
-                f"{base}: {name}: expected {wanted.get(name, 'none')}, got"
-                f" {written.get(name, 'none')}: not the checkpoint that its config.json describes"
+                f"{base}: {name}: expected {expected}, got {got}: not the checkpoint that its"
+                " config.json describes"
             )
 
 
-def _copy_tokenizer(base: Path, out: Path, *, foreign: bool) -> None:
-    """Copy the tokenizer's files; a foreign one, sentencepiece beneath, becomes Llama's."""
+def _copy_rest(base: Path, out: Path, foreign: bool) -> None:
+    """Copy what stands beside the weights; a foreign tokenizer, of sentencepiece, becomes Llama's.
+
+    Raises:
+        TrainError: it does not encode as its sentencepiece file does.
+    """
     code = () if foreign else [one.name for one in base.glob("*.py")]
     for name in (*TOKENIZER_FILES, "generation_config.json", *code):
         if (base / name).is_file():
             shutil.copyfile(base / name, out / name)
-    model = out / "tokenizer.model"
-    if not foreign or not model.is_file():
+    if not foreign or not (out / "tokenizer.model").is_file():
         return
-    pieces = SentencePieceProcessor(model_file=str(model))
+    pieces = SentencePieceProcessor(model_file=str(out / "tokenizer.model"))
     file = out / "tokenizer_config.json"
     kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     kept.pop("auto_map", None)

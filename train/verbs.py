@@ -5,7 +5,6 @@ Each is a thin door to a function of this package; torch is imported when a verb
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,4 +103,5 @@ def convert_base(
 
     session: Session = ctx.obj
     done = convert(base, out)
-    session.result(asdict(done), f"converted {done.tensors} tensors of {done.kind}: {done.path}")
+    told = f"converted {done['tensors']} tensors of {done['kind']}: {done['path']}"
+    session.result(done, told)

@@ -56,7 +56,7 @@ def test_a_converted_model_is_a_llama_of_the_same_logits(
     folder = foreign(name)
     source = _with_bins(folder, tmp_path / "old", shards) if shards else folder
     done = convert_base(source, tmp_path / "new")
-    assert (done.kind, done.tensors) == (name, 2 * (13 if name == "internlm" else 9) + 3)
+    assert (done["kind"], done["tensors"]) == (name, 2 * (13 if name == "internlm" else 9) + 3)
     ours = _logits(tmp_path / "new")
     assert torch.allclose(ours, _logits(folder, trust=True), atol=1e-6, rtol=1e-6)
     assert float(ours.std()) > 0.1
@@ -111,7 +111,7 @@ def test_bin_files_of_any_model_become_safetensors(base: Path, tmp_path: Path) -
     ):
         load_base(old)
     done = convert_base(old, tmp_path / "new")
-    assert done.kind == "llama"
+    assert done["kind"] == "llama"
     assert torch.equal(_logits(tmp_path / "new"), _logits(base))
 
 
