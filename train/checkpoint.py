@@ -94,16 +94,19 @@ def checkpoint_step(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
 
 
-def checkpoints(folder: Path, kind: str = "checkpoint") -> list[Path]:
-    """Return the checkpoints (or folders of `best` weights) of a run, the oldest first."""
-    found = [one for one in folder.glob(f"{kind}-*") if one.name[len(kind) + 1 :].isdigit()]
-    return sorted((one for one in found if is_whole(one)), key=checkpoint_step)
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run that have all their files, the oldest first."""
+    return [one for one in _found(folder) if is_whole(one)]
+
+
+def _found(folder: Path) -> list[Path]:
+    found = [one for one in folder.glob("checkpoint-*") if one.name[11:].isdigit()]
+    return sorted(found, key=checkpoint_step)
 
 
 def newest_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:
     """Return the newest checkpoint that is whole to the last byte; damaged ones are told."""
-    found = [one for one in folder.glob("checkpoint-*") if one.name[11:].isdigit()]
-    for one in sorted(found, key=checkpoint_step, reverse=True):
+    for one in reversed(_found(folder)):
         if is_whole(one, deep=True):
             return one
         say(f"{one} is damaged, its files are not those of its manifest: the one before counts")

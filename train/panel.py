@@ -19,64 +19,64 @@ TOLD = 4
 
 
 class Panel:
-    """The state of a run as far as it was told, and how to draw it."""
+    """The state of a run as far as it was told; `draw` shows it, `say` shows a line beside it."""
 
     def __init__(self, draw: Callable[[Panel], None], say: Callable[[str], None]) -> None:
         self.draw, self.say = draw, say
-        self.step, self.steps = 0, 0
-        self.train: dict[str, Any] = {}
-        self.eval: dict[str, Any] = {}
-        self._first: tuple[float, float] | None = None
+        self.step = self.steps = 0
+        self.lines: dict[str, dict[str, Any]] = {"train": {}, "eval": {}}
+        self._first: tuple[float, int] | None = None
+        self._printed = float("-inf")
 
     def progress(self, completed: float, total: float | None = None, note: str = "") -> None:
         """Take in a finished step."""
-        now = time.monotonic()
-        self._first = self._first or (now, completed)
         self.step, self.steps = int(completed), int(total or 0)
+        self._first = self._first or (time.monotonic(), self.step)
         self.draw(self)
 
     def line(self, line: dict[str, Any]) -> None:
         """Take in a line of metrics."""
-        if line["kind"] == "train":
-            self.train = line
-        else:
-            self.eval = line
+        self.lines[line["kind"]] = line
         self.draw(self)
 
-    @property
-    def left_seconds(self) -> float | None:
-        """The time to the last step at the mean speed since the first one told."""
-        if self._first is None or self.step <= self._first[1]:
-            return None
-        a_step = (time.monotonic() - self._first[0]) / (self.step - self._first[1])
-        return a_step * (self.steps - self.step)
+    def facts(self) -> dict[str, str]:
+        """Return names and values of the panel's upper part, "-" for what is not known."""
+        line, (began, first) = self.lines["train"], self._first or (0.0, self.step)
+        done = self.step - first
+        left = (time.monotonic() - began) / done * (self.steps - self.step) if done else None
 
-    def facts(self) -> list[tuple[str, str]]:
-        """Return names and values of the panel's upper part."""
-        line, left = self.train, self.left_seconds
-        mfu, norm = line.get("mfu"), line.get("grad_norm")
-        facts = [
-            ("step", f"{self.step:,} of {self.steps:,}"),
-            ("loss", f"{line['loss']:.4f}" if line else "-"),
-            ("holdout loss", f"{self.eval['loss']:.4f}" if self.eval else "-"),
-            ("learning rate", f"{line['lr']:.2e}" if line else "-"),
-            ("gradient norm", f"{norm:.3f}" if norm is not None else "-"),
-            ("tokens/s", f"{line['tokens_per_second']:,.0f}" if line else "-"),
-            ("learned tokens/s", f"{line['learned_tokens_per_second']:,.0f}" if line else "-"),
-            ("MFU", f"{100 * mfu:.1f} %" if mfu is not None else "-"),
-            ("memory", f"{line['memory_bytes'] / 1e9:.2f} GB" if line else "-"),
-            ("time left", clock(left) if left is not None else "-"),
-        ]
-        return facts
+        def shown(value: float | None, form: str, unit: str = "") -> str:
+            return "-" if value is None else f"{value:{form}}{unit}"
 
-    def tags(self) -> list[tuple[str, str]]:
-        """Return for each tag of several values its most frequent ones with their losses."""
-        found = []
-        for tag, groups in self.train.get("tags", {}).items():
+        return {
+            "step": f"{self.step:,} of {self.steps:,}",
+            "loss": shown(line.get("loss"), ".4f"),
+            "holdout loss": shown(self.lines["eval"].get("loss"), ".4f"),
+            "learning rate": shown(line.get("lr"), ".2e"),
+            "gradient norm": shown(line.get("grad_norm"), ".3f"),
+            "tokens/s": shown(line.get("tokens_per_second"), ",.0f"),
+            "learned tokens/s": shown(line.get("learned_tokens_per_second"), ",.0f"),
+            "MFU": shown(line.get("mfu"), ".1%"),
+            "memory": shown(line.get("memory_bytes", 0) / 1e9 or None, ".2f", " GB"),
+            "time left": "-" if left is None else clock(left),
+        }
+
+    def tags(self) -> dict[str, str]:
+        """Return for each tag of several values the most frequent ones with their losses."""
+        found = {}
+        for tag, groups in self.lines["train"].get("tags", {}).items():
             top = sorted(groups.items(), key=lambda one: -one[1]["tokens"])[:TOLD]
             if len(groups) > 1:
-                found.append((tag, "  ".join(f"{v} {group['loss']:.3f}" for v, group in top)))
+                found[tag] = "  ".join(f"{value} {group['loss']:.3f}" for value, group in top)
         return found
+
+    def print_sometimes(self) -> None:
+        """Say where the run is: at once, and then not before some time has passed."""
+        now = time.monotonic()
+        if self.lines["train"] and self.step and now - self._printed >= EVERY_SECONDS:
+            self._printed = now
+            known = (f"{name} {value}" for name, value in self.facts().items() if value != "-")
+            self.say(", ".join(known))
 
 
 def clock(seconds: float) -> str:
@@ -90,16 +90,15 @@ def open_panel(quiet: bool) -> Iterator[Panel]:
     """Yield a panel on stderr: live on a terminal, lines elsewhere, nothing when quiet."""
     if quiet:
         yield Panel(lambda panel: None, lambda line: None)
-        return
-    if not sys.stderr.isatty():
-        yield Panel(_Lines(), lambda line: print(line, file=sys.stderr, flush=True))
-        return
-    from rich.console import Console
-    from rich.live import Live
+    elif not sys.stderr.isatty():
+        yield Panel(Panel.print_sometimes, lambda line: print(line, file=sys.stderr, flush=True))
+    else:
+        from rich.console import Console
+        from rich.live import Live
 
-    console = Console(stderr=True)
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        yield Panel(lambda panel: live.update(drawn(panel)), lambda line: console.print(line))
+        console = Console(stderr=True)
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            yield Panel(lambda panel: live.update(drawn(panel)), console.print)
 
 
 def drawn(panel: Panel) -> Any:
@@ -110,19 +109,6 @@ def drawn(panel: Panel) -> Any:
 
     table = Table.grid(padding=(0, 2))
     table.add_row("", ProgressBar(total=max(panel.steps, 1), completed=panel.step, width=40))
-    for name, value in [*panel.facts(), *panel.tags()]:
+    for name, value in (panel.facts() | panel.tags()).items():
         table.add_row(Text(name, style="dim"), Text(value))
     return table
-
-
-class _Lines:
-    """Prints a panel as one line: at once, and then not before some time has passed."""
-
-    def __init__(self) -> None:
-        self.told = float("-inf")
-
-    def __call__(self, panel: Panel) -> None:
-        if panel.train and panel.step and time.monotonic() - self.told >= EVERY_SECONDS:
-            self.told = time.monotonic()
-            told = [f"{name} {value}" for name, value in panel.facts() if value != "-"]
-            panel.say(", ".join(told))

@@ -15,25 +15,11 @@ from typing import Any
 
 import torch
 
-PEAKS = {
-    "B200": 2250e12,
-    "H200": 989e12,
-    "H100 PCIe": 756e12,
-    "H100": 989e12,
-    "GH200": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "L40": 181e12,
-    "L4": 121e12,
-    "A40": 150e12,
-    "A10": 125e12,
-    "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
-    "V100": 125e12,
-    "T4": 65e12,
-}
-"""Part of a GPU's name -> its dense flops a second in 16 bits, as its maker states them; the first
-that fits counts."""
+PEAKS = {"B200": 2250, "GH200": 989, "H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312}
+PEAKS |= {"L40S": 362, "L40": 181, "L4": 121, "A40": 150, "A10": 125, "V100": 125, "T4": 65}
+PEAKS |= {"RTX 4090": 165, "RTX 3090": 71}
+"""Part of a GPU's name -> its dense teraflops a second in 16 bits, as its maker states them; the
+first that fits counts."""
 
 SIDE = 768
 """Rows of the matrices by which a CPU's peak is measured."""
@@ -69,7 +55,7 @@ def peak_flops(device: torch.device) -> float | None:
     """Return a device's peak: of a known GPU the stated one, of a CPU a measured product."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-        return next((peak for part, peak in PEAKS.items() if part in name), None)
+        return next((1e12 * peak for part, peak in PEAKS.items() if part in name), None)
     return _cpu_peak(torch.get_num_threads()) if device.type == "cpu" else None
 
 

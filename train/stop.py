@@ -38,18 +38,16 @@ def stop_requests() -> Iterator[Asked]:
     asked = Asked()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     # Only the main thread is told of signals, and who has them ignored (nohup) means it.
-    if threading.current_thread() is threading.main_thread():
-        heard = [number for number in SIGNALS if before[number] is not signal.SIG_IGN]
-    else:
-        heard = []
-
-    def ask(number: int, frame: Any) -> None:
-        asked.number = number
-        restore()
+    is_main = threading.current_thread() is threading.main_thread()
+    heard = [one for one in SIGNALS if is_main and before[one] is not signal.SIG_IGN]
 
     def restore() -> None:
         for number in heard:
             signal.signal(number, before[number])
+
+    def ask(number: int, frame: Any) -> None:
+        asked.number = number
+        restore()
 
     for number in heard:
         signal.signal(number, ask)

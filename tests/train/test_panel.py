@@ -43,30 +43,30 @@ def a_panel() -> Panel:
 
 def test_a_panel_tells_numbers_and_the_time_left(now: list[float]) -> None:
     panel = a_panel()
-    assert dict(panel.facts())["time left"] == "-"
+    assert panel.facts()["time left"] == "-"
     panel.progress(10, 100)
     now[0] += 60
     panel.progress(40, 100)
     panel.line(line(40))
     panel.line({"kind": "eval", "loss": 2.5, "tags": {}})
-    assert panel.facts() == [
-        ("step", "40 of 100"),
-        ("loss", "2.2500"),
-        ("holdout loss", "2.5000"),
-        ("learning rate", "1.00e-04"),
-        ("gradient norm", "0.500"),
-        ("tokens/s", "12,346"),
-        ("learned tokens/s", "679"),
-        ("MFU", "31.4 %"),
-        ("memory", "2.50 GB"),
-        ("time left", "0:02:00"),
-    ]
+    assert panel.facts() == {
+        "step": "40 of 100",
+        "loss": "2.2500",
+        "holdout loss": "2.5000",
+        "learning rate": "1.00e-04",
+        "gradient norm": "0.500",
+        "tokens/s": "12,346",
+        "learned tokens/s": "679",
+        "MFU": "31.4%",
+        "memory": "2.50 GB",
+        "time left": "0:02:00",
+    }
 
 
 def test_a_panel_shows_the_largest_values_of_tags_that_differ() -> None:
     panel = a_panel()
     panel.line(line(1))
-    assert dict(panel.tags()) == {
+    assert panel.tags() == {
         "lang": "EN 2.000  CN 3.000",
         "source": "s6 6.000  s5 5.000  s4 4.000  s3 3.000",
     }
@@ -75,7 +75,7 @@ def test_a_panel_shows_the_largest_values_of_tags_that_differ() -> None:
 def test_what_is_not_known_is_a_dash() -> None:
     panel = a_panel()
     panel.line(line(1, mfu=None, grad_norm=None))
-    facts = dict(panel.facts())
+    facts = panel.facts()
     assert (facts["MFU"], facts["gradient norm"], facts["holdout loss"]) == ("-", "-", "-")
 
 
