@@ -38,6 +38,7 @@ def check_merge(
     dtype: str = "auto",
     quantize: str = "none",
     exact: bool = True,
+    trust_remote_code: bool = False,
 ) -> dict[str, float]:
     """Compare the merged model with base + live adapter at every token of the prompts.
 
@@ -47,8 +48,9 @@ def check_merge(
     Raises:
         TrainError: they differ by more than rounding.
     """
-    live = _logits(base, adapter, prompts, dtype=dtype, quantize=quantize)
-    ours = _logits(merged, None, prompts, dtype="auto")
+    code = {"trust_remote_code": trust_remote_code}
+    live = _logits(base, adapter, prompts, dtype=dtype, quantize=quantize, **code)
+    ours = _logits(merged, None, prompts, dtype="auto", **code)
     a, b = (torch.log_softmax(one, -1) for one in (live, ours))
     check = {
         "max_logit_error": float((live - ours).abs().max()),

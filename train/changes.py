@@ -32,9 +32,9 @@ class Changes:
         TrainError: the adapter does not fit the base, or is no change of weights.
     """
 
-    def __init__(self, base: Path, adapter: Path) -> None:
+    def __init__(self, base: Path, adapter: Path, trust_remote_code: bool = False) -> None:
         _refuse_unmergeable(adapter)
-        self.shape = load_shape(base)
+        self.shape = load_shape(base, trust_remote_code)
         tied: Mapping[str, str] = getattr(self.shape, "all_tied_weights_keys", None) or {}
         self.tied = dict(tied)
         self.names = set(self.shape.state_dict())

@@ -80,6 +80,7 @@ def merge(
     onto: Onto | None = None,
     prompts: Sequence[str] = PROMPTS,
     check: bool = True,
+    trust_remote_code: bool = False,
 ) -> Merged:
     """Write base + adapter as a model folder; it appears whole, checked and certified.
 
@@ -101,7 +102,7 @@ def merge(
     if out.exists():
         out.rmdir()
     with new_folder(out) as temporary:
-        changes = Changes(folder, adapter)
+        changes = Changes(folder, adapter, trust_remote_code)
         n_changed = len(changes)
         digests, untied = _merge_weights(folder, changes, held, temporary)
         _copy_rest(folder, adapter, temporary, untied=untied)
@@ -113,6 +114,7 @@ def merge(
         measured = None
         if check:
             options: dict[str, Any] = {"exact": held.is_exact, "quantize": held.quantize}
+            options["trust_remote_code"] = trust_remote_code
             # An unquantised base is compared in the type of its file, which the merge keeps.
             options |= {"dtype": held.dtype} if held.quantize != "none" else {}
             measured = check_merge(base, adapter, temporary, prompts, **options)
@@ -222,6 +224,7 @@ def _copy_rest(folder: Path, adapter: Path, out: Path, *, untied: bool) -> None:
     (out / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2))
     own = (adapter / "tokenizer_config.json").is_file()
     names = [(adapter if own else folder, name) for name in TOKENIZER_FILES]
-    for where, name in [*names, (folder, "generation_config.json")]:
+    code = [(folder, one.name) for one in folder.glob("*.py")]
+    for where, name in [*names, *code, (folder, "generation_config.json")]:
         if (where / name).is_file():
             shutil.copyfile(where / name, out / name)

@@ -154,7 +154,8 @@ def runs_code(config: Path, allowed: bool, *, shipped: bool) -> bool:
         files = sorted({one.rpartition("--")[2].rpartition(".")[0] + ".py" for one in named})
         raise TrainError(
             f"{config.parent}: this model needs code that it brings itself ({', '.join(files)})."
-            " Read it; then allow it to run: --set trust_remote_code=true"
+            " Read it; then allow it to run: --set trust_remote_code=true in a run,"
+            " --trust-remote-code elsewhere"
         )
     return bool(named) and allowed
 

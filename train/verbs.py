@@ -6,7 +6,7 @@ Each is a thin door to a function of this package; torch is imported when a verb
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,6 +59,9 @@ def merge(
         ),
     ] = None,
     check: Annotated[bool, typer.Option(help="Compare with the live adapter; default yes")] = True,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code of the base's own; default no")
+    ] = False,
 ) -> None:
     """Merge an adapter into its base model, tensor by tensor"""
     ways = ("original", "dequantised", "quantised")
@@ -71,7 +74,8 @@ def merge(
     from train.merge import merge as merge_adapter
 
     session: Session = ctx.obj
-    done = merge_adapter(adapter, out, base, onto=onto, check=check)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"onto": onto, "check": check}
+    done = merge_adapter(adapter, out, base, trust_remote_code=trust_remote_code, **options)
     measured = f", KL {done.check['kl']:.1e} from the live adapter" if done.check else ""
     session.result(
         done.to_json(), f"merged {done.changed} of {done.tensors} tensors{measured}: {done.path}"

@@ -14,6 +14,7 @@ import torch
 from corpus.errors import TrainError
 from corpus.settings import Home
 from train.inputs import prefix_inputs
+from train.merge import merge
 from train.model import load_base, load_shape, load_tokenizer, quiet_libraries
 from train.targets import TABLE
 
@@ -79,6 +80,15 @@ def test_a_model_with_code_of_its_own_trains_unpacked(
         assert torch.allclose(_logits(again, rows), after, atol=1e-6, rtol=1e-6)
         merged = again.merge_and_unload()
     assert float((_logits(merged, rows) - after).abs().max()) <= 1e-5 * float(after.abs().max())
+    written = tmp_path / "merged"
+    with pytest.raises(TrainError, match="code that it brings itself"):
+        merge(Path(result.output), written)
+    done = merge(Path(result.output), written, trust_remote_code=True)
+    assert done.check is not None
+    assert done.check["kl"] < 1e-6
+    with quiet_libraries():
+        whole = load_base(written, trust_remote_code=True)
+    assert float((_logits(whole, rows) - after).abs().max()) <= 1e-5 * float(after.abs().max())
 
 
 def _loss(model: Any, store: Any) -> float:
@@ -100,7 +110,8 @@ def test_code_runs_only_when_the_run_says_so(foreign: Callable[[str], Path]) -> 
             load(folder)
         assert str(caught.value) == (
             f"{folder}: this model needs code that it brings itself (modeling_moss.py). Read it;"
-            " then allow it to run: --set trust_remote_code=true"
+            " then allow it to run: --set trust_remote_code=true in a run, --trust-remote-code"
+            " elsewhere"
         )
     shape = load_shape(folder, trust_remote_code=True)
     assert {one.device.type for one in shape.parameters()} == {"meta"}
