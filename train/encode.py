@@ -7,7 +7,7 @@ training and generation see the same prompt tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -96,7 +96,7 @@ def _runs(parts: Iterable[Part]) -> list[Part]:
     for part in parts:
         last = runs[-1] if runs and not part.apart else None
         if last and not last.special and not part.special and last.learned == part.learned:
-            runs[-1] = replace(last, text=last.text + part.text)
+            runs[-1] = Part(last.text + part.text, last.learned, apart=last.apart)
         elif part.text:
             runs.append(part)
     return runs

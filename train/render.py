@@ -131,8 +131,10 @@ class TextTemplate:
 
     def _data(self, text: str, learned: bool) -> list[Part]:
         """Return text in parts, none of which holds a token that the tokenizer would see in it."""
+        if not self.risky:
+            return [Part(text, learned)]
         marks = "|".join(f"(?<={re.escape(one[0])})(?={re.escape(one[1:])})" for one in self.risky)
-        pieces = re.split(marks, text) if marks else [text]
+        pieces = re.split(marks, text)
         return [Part(one, learned, apart=place > 0) for place, one in enumerate(pieces)]
 
 
