@@ -1,11 +1,11 @@
-"""Before a run: what it would cost, and whether it would learn what it should.
+"""Before a run: whether it would learn what it should.
 
-`woolgather train plan` and `train check` print what these return; neither trains.
+`woolgather train check` prints what this returns; it does not train.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -13,69 +13,17 @@ import torch
 
 from corpus.errors import TrainError
 from corpus.settings import Home
-from train.arguments import optimizer_steps, pack_order
+from train.arguments import optimizer_steps
 from train.config import Run
 from train.data import COLUMNS, Mixed
 from train.loss import token_losses
-from train.methods import METHODS, parameter_counts
-from train.model import load_shape, quiet_libraries
+from train.model import quiet_libraries
 from train.pack import IGNORED, micro_batches
 from train.render import encode_prompt, turns_of
 from train.run import Prepared, build_model, prepare, probe_rows
 
 SHOWN = 3
 LOOKED_AT = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The size of a run before it starts."""
-
-    rows: int
-    refused: dict[str, int]
-    cut_rows: int
-    tokens: int
-    learned_tokens: int
-    packs: int
-    fill: float
-    """Share of the packed rows' places that hold a token."""
-    padding: float
-    """Share of the places that are computed but hold none: micro batches are as wide as their
-    widest row."""
-    holdout_rows: int
-    steps: int
-    trainable: int
-    parameters: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as plain values."""
-        return asdict(self) | {"trainable_share": self.trainable / self.parameters}
-
-
-def plan_run(run: Run, home: Home, mixture: Mixed | None = None) -> Plan:
-    """Render and pack the rows, and count the weights on a model without memory."""
-    prepared = prepare(run, home, mixture)
-    store, packs = prepared.train.store, len(prepared.train)
-    with quiet_libraries():
-        steps = optimizer_steps(run, packs)
-        model = METHODS[run.method.type].build(
-            load_shape(run.base_model, run.trust_remote_code), run.method, steps
-        )
-    trainable, parameters = parameter_counts(model)
-    return Plan(
-        rows=len(store),
-        refused=store.facts["refused"],
-        cut_rows=store.facts["cut_rows"],
-        tokens=store.facts["tokens"],
-        learned_tokens=store.facts["learned_tokens"],
-        packs=packs,
-        fill=store.facts["tokens"] / (packs * run.sequence_length),
-        padding=pack_order(run, prepared.train).padding(),
-        holdout_rows=len(prepared.holdout.store) if prepared.holdout else 0,
-        steps=steps,
-        trainable=trainable,
-        parameters=parameters,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,14 +101,20 @@ def with_options(describe: Callable[..., Any], verb: Verb) -> Verb:
 
 @app.command()
 @run_options
-def plan(ctx: typer.Context, make: Callable[[], Any]) -> None:
-    """Count rows, tokens, steps and trainable weights of a run without training"""
+def plan(
+    ctx: typer.Context,
+    make: Callable[[], Any],
+    gpu: Annotated[
+        str | None, typer.Option(help="Plan for this GPU, as A100 or A100:40; default this machine")
+    ] = None,
+) -> None:
+    """Foresee rows, tokens, steps, memory and time of a run without training"""
     session: Session = ctx.obj
     described = ready(session, make())
-    from train.check import plan_run
+    from train.plan import plan_lines, plan_run
 
-    found = plan_run(described, session.home).to_json()
-    session.result(found, "\n".join(f"{key:>15}  {value}" for key, value in found.items()))
+    found = plan_run(described, session.home, gpu=gpu)
+    session.result(found.to_json(), "\n".join(plan_lines(described, found)))
 
 
 @app.command()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from corpus.settings import Home
-from train.check import check_run, plan_run
+from train.check import check_run
+from train.plan import plan_run
 
 
 def test_a_plan_counts_what_the_run_then_does(
