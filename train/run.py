@@ -199,25 +199,25 @@ def refuse_unmeasured(config: Run, holdout: PackedRows | None, say: Say) -> None
     Raises:
         RecipeError: there is no holdout, or it has no row of the tag.
     """
-    name = "eval.best" if config.eval.best else "eval.patience"
-    asked = config.eval.best or config.eval.patience
+    best = config.eval.best
     if holdout is None:
         way_out = f"Give the recipe of {config.mixture} a holdout, or name one by eval.mixture"
-        if asked:
+        if best or config.eval.patience:
+            name = "eval.best" if best else "eval.patience"
             raise RecipeError(f"run: {name}: the mixture has no holdout to measure. {way_out}.")
         if config.eval.steps:
             say(f"eval.steps: nothing is measured, the mixture has no holdout. {way_out}.")
-        return
-    if config.eval.best and config.distributed in ("fsdp", "zero3"):
+    elif best and config.distributed in ("fsdp", "zero3"):
         raise RecipeError(f"run: eval.best: {config.distributed} keeps no whole weights on the way")
-    tag, _, value = (config.eval.best or "total").partition(":")
-    held = holdout.store.groups
-    known = {str(getattr(held[code], tag)) for code in set(holdout.store.group)} if value else set()
-    if value not in known and value:
-        raise RecipeError(
-            f"run: eval.best: the holdout has no row of {config.eval.best!r}, expected one of"
-            f" {', '.join(f'{tag}:{one}' for one in sorted(known))}"
-        )
+    elif best and best != "total":
+        tag = best.partition(":")[0]
+        held = [holdout.store.groups[code] for code in set(holdout.store.group.tolist())]
+        known = sorted({f"{tag}:{getattr(one, tag)}" for one in held})
+        if best not in known:
+            raise RecipeError(
+                f"run: eval.best: the holdout has no row of {best!r}, expected one of"
+                f" {', '.join(known)}"
+            )
 
 
 def build_model(config: Run, steps: int) -> Any:
@@ -262,10 +262,10 @@ def _train(trainer: TagTrainer, folder: Path, say: Say) -> None:
         with stop_requests() as asked:
             trainer.add_callback(StopWhenAsked(asked))
             trainer.train(resume_from_checkpoint=str(last) if last else None)
-        if trainer.state.global_step < trainer.state.max_steps and not trainer.is_exhausted:
-            raise KeyboardInterrupt
-        if trainer.holdout is not None and trainer.evaluated_at != trainer.state.global_step:
-            trainer.evaluate()
+            if trainer.state.global_step < trainer.state.max_steps and not trainer.is_exhausted:
+                raise KeyboardInterrupt
+            if trainer.holdout is not None and trainer.evaluated_at != trainer.state.global_step:
+                trainer.evaluate()
     except KeyboardInterrupt:
         kept = checkpoints(folder)
         at = f"checkpoint of step {checkpoint_step(kept[-1])}" if kept else "start"
