@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ class TokenStore:
             yield from map(json.loads, lines)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rendering:
     """What turns rows into tokens."""
 
@@ -102,14 +103,14 @@ class Rendering:
     max_tokens: int
     train_on_inputs: bool = False
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The name of this rendering: it changes with all that decides the tokens of a row."""
         settings = [VERSION, self.template.identity, self.max_tokens, self.train_on_inputs]
         settings += [tokenizer_digest(self.tokenizer)]
         return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """The smallest type that holds t and ~t of every token t."""
         top = max(self.tokenizer.get_vocab().values(), default=0)
@@ -316,7 +317,7 @@ def _render(
 
     The tokenizer works on one block, in a thread of its own, while the next one is read.
     """
-    kind, before = rendering.kind, None
+    before = None
     with ThreadPoolExecutor(1) as tokenizer:
         for block in _blocks(parts, places):
             names = list(block)
@@ -330,10 +331,10 @@ def _render(
             texts = [rendering.template.parts(one, row["system"]) for one, row in asked]
             coming = tokenizer.submit(encode, rendering.tokenizer, texts)
             if before is not None:
-                yield _fit(before[0].result(), *before[1:], rendering, kind)
+                yield _fit(before[0].result(), *before[1:], rendering)
             before = coming, silent, block["id"]
         if before is not None:
-            yield _fit(before[0].result(), *before[1:], rendering, kind)
+            yield _fit(before[0].result(), *before[1:], rendering)
 
 
 def _blocks(parts: Sequence[Rows], places: npt.NDArray[np.int64]) -> Iterator[dict[str, list[Any]]]:
@@ -351,23 +352,24 @@ def _fit(
     silent: Sequence[bool],
     row_ids: Sequence[str],
     rendering: Rendering,
-    kind: str,
 ) -> Piece:
     """Cut rows to their maximum; mark what is refused."""
-    room = rendering.max_tokens
-    ids = [row.ids[:room] for row in encoded]
-    lengths = np.fromiter(map(len, ids), np.int32, len(ids))
-    tokens = np.fromiter(chain.from_iterable(ids), kind, int(lengths.sum()))
-    marks = chain.from_iterable(row.learned[:room] for row in encoded)
-    learned = np.fromiter(marks, np.bool_, len(tokens)) | rendering.train_on_inputs
+    cut = [len(row.ids) > rendering.max_tokens for row in encoded]
+    for row in encoded:
+        del row.ids[rendering.max_tokens :], row.learned[rendering.max_tokens :]
+    lengths = np.fromiter((len(row.ids) for row in encoded), np.int32, len(encoded))
+    ids = chain.from_iterable(row.ids for row in encoded)
+    tokens = np.fromiter(ids, rendering.kind, int(lengths.sum()))
+    learned = np.frombuffer(b"".join(bytes(row.learned) for row in encoded), np.bool_)
+    learned = learned | rendering.train_on_inputs
     starts = np.cumsum(lengths) - lengths
     learned[starts[lengths > 0]] = False  # Nothing stands before it to predict it from.
     sums = np.concatenate([[0], np.cumsum(learned)])
     np.invert(tokens, out=tokens, where=learned)
-    rows = np.zeros(len(ids), ROW)
+    rows = np.zeros(len(encoded), ROW)
     rows["key"] = _bytes(row_ids)
     rows["learned"] = sums[starts + lengths] - sums[starts]
-    rows["mark"] = [CUT if len(row.ids) > room else WHOLE for row in encoded]
+    rows["mark"] = np.where(cut, CUT, WHOLE)
     rows["mark"][rows["learned"] == 0] = NO_ROOM
     rows["mark"][np.array(silent, np.bool_)] = NO_REPLY
     kept = rows["mark"] <= CUT
