@@ -127,10 +127,11 @@ def group_rows(parts: Sequence[Rows]) -> tuple[list[Group], list[npt.NDArray[np.
 def _labels(rows: Rows) -> Iterator[tuple[int, str]]:
     """Yield the source and the category of every row."""
     fallback = [one.name.partition("/")[2] or NONE for one in rows.sources]
+    source_of = rows.index.source
     for start in range(0, len(rows), BLOCK):
         places = range(start, min(start + BLOCK, len(rows)))
         extras = rows.rows(places, ("extra",))["extra"]
-        codes = rows.index.source[start : places.stop].tolist()
+        codes = source_of[start : places.stop].tolist()
         for source, extra in zip(codes, extras, strict=True):
             yield source, (category_of(extra) if extra else "") or fallback[source]
 

@@ -236,6 +236,7 @@ def _counts(name: str, rows: npt.NDArray[Any], rendering: Rendering) -> dict[str
 
 def _write_part(stem: Path, part: Rows, columns: tuple[npt.NDArray[Any], ...]) -> None:
     rows, segment, groups = columns
+    source_of = part.index.source
     kept = np.flatnonzero(rows["mark"] <= CUT)
     places = {"position": kept, "group": groups[kept], "segment": segment[kept]}
     places |= {"start": rows["start"][kept], "lengths": rows["length"][kept]}
@@ -245,7 +246,7 @@ def _write_part(stem: Path, part: Rows, columns: tuple[npt.NDArray[Any], ...]) -
         for at in np.flatnonzero(rows["mark"] > CUT).tolist():
             told = {"position": at, "id": rows["key"][at : at + 1].tobytes().hex()}
             told |= {"reason": MARKS[rows["mark"][at]]}
-            told |= {"source": part.sources[int(part.index.source[at])].name}
+            told |= {"source": part.sources[int(source_of[at])].name}
             file.write(json.dumps(told) + "\n")
 
 
