@@ -71,6 +71,11 @@ class Held:
             self.quantize != "int8"
         )
 
+    def checking(self) -> dict[str, Any]:
+        """Return how to compare: an unquantised base in its file's type, which the merge keeps."""
+        dtype = {"dtype": self.dtype} if self.quantize != "none" else {}
+        return {"exact": self.is_exact, "quantize": self.quantize, **dtype}
+
 
 def merge(
     adapter: Path,
@@ -97,10 +102,7 @@ def merge(
     held = _held(facts, onto)
     folder = model_folder(base)
     refuse_quantised(folder)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TrainError(f"{out}: exists already. Give another --out")
-    if out.exists():
-        out.rmdir()
+    _make_room(out)
     with new_folder(out) as temporary:
         changes = Changes(folder, adapter, trust_remote_code)
         n_changed = len(changes)
@@ -111,13 +113,8 @@ def merge(
         shared = {"kind": "model", "base_model": str(base), "adapter": str(adapter)}
         shared |= {key: facts[key] for key in ("template", "mixture", "run") if key in facts}
         (temporary / PASSPORT).write_text(json.dumps(shared, ensure_ascii=False, indent=1))
-        measured = None
-        if check:
-            options: dict[str, Any] = {"exact": held.is_exact, "quantize": held.quantize}
-            options["trust_remote_code"] = trust_remote_code
-            # An unquantised base is compared in the type of its file, which the merge keeps.
-            options |= {"dtype": held.dtype} if held.quantize != "none" else {}
-            measured = check_merge(base, adapter, temporary, prompts, **options)
+        options = held.checking() | {"trust_remote_code": trust_remote_code}
+        measured = check_merge(base, adapter, temporary, prompts, **options) if check else None
         done = Merged(
             *(str(out), str(base), str(adapter), held.onto, len(digests), n_changed),
             *(untied, measured),
@@ -126,6 +123,13 @@ def merge(
         (temporary / CERTIFICATE).write_text(json.dumps(certificate, ensure_ascii=False, indent=1))
         seal(temporary)
     return done
+
+
+def _make_room(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise TrainError(f"{out}: exists already. Give another --out")
+    if out.exists():
+        out.rmdir()
 
 
 def _held(facts: dict[str, Any], onto: Onto | None) -> Held:
