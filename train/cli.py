@@ -127,7 +127,7 @@ def check(ctx: typer.Context, make: Callable[[], Any]) -> None:
 
     findings, rows = check_run(described, session.home)
     lines = [f"-- {row.source}\n{_mark(row.pieces)}" for row in rows]
-    lines += [f"{'ok ' if one.ok else 'BAD'}  {one.check}: {one.note}" for one in findings]
+    lines += [one.line() for one in findings]
     value = {"findings": [asdict(one) for one in findings], "rows": [asdict(one) for one in rows]}
     session.result(value, "\n".join(lines))
     bad = [one.check for one in findings if not one.ok]

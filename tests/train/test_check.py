@@ -28,7 +28,11 @@ def test_a_plan_counts_what_the_run_then_does(
 def test_a_sound_run_passes_every_check(home: Home, table: Any, a_run: Callable[..., Any]) -> None:
     findings, rows = check_run(a_run(), home, table)
     assert [one for one in findings if not one.ok] == []
-    assert len(findings) == 5
+    assert len(findings) == 8
+    assert [one.way_out for one in findings if one.way_out] == []
+    assert {one.check: one.line() for one in findings}[
+        "packed rows do not see each other"
+    ].startswith("ok    packed rows do not see each other: logits move by ")
     learned = [text for text, is_learned in rows[0].pieces if is_learned]
     assert learned == ["你好，请问有什么可以帮你？</s>", "好的，这是第1个城市的介绍。</s>"]
 
@@ -50,6 +54,40 @@ def test_refused_rows_and_mixing_models_are_found(
     bad = {one.check: one.note for one in findings if not one.ok}
     assert set(bad) == {"rows have something to learn", "packed rows do not see each other"}
     assert bad["rows have something to learn"].startswith("1 rows: no reply text; first is ")
+
+
+def test_a_few_refused_rows_are_worth_a_look_and_no_failure(
+    home: Home, table_of: Callable[..., Any], a_run: Callable[..., Any]
+) -> None:
+    rows = [{"instruction": f"Say {n}", "output": f"{n}"} for n in range(99)]
+    findings, _ = check_run(a_run(), home, table_of([*rows, {"instruction": "Hi", "output": " "}]))
+    told = findings[0]
+    assert told.ok
+    assert told.line().startswith("LOOK  rows have something to learn: 1 rows: no reply text")
+    assert told.line().endswith("They are left out; see them: woolgather trace ID")
+
+
+def test_a_base_that_is_broken_or_speaks_other_tokens_is_found(
+    home: Home, table: Any, a_run: Callable[..., Any], base: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "broken"
+    shutil.copytree(base, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] *= 100  # Sure of itself, and wrong.
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    findings, _ = check_run(a_run(base_model=str(folder)), home, table)
+    found = {one.check: one for one in findings}["the base is no worse than guessing"]
+    assert found.line().startswith("LOOK")
+    assert found.way_out == "Is this the tokenizer of this base?"
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    findings, _ = check_run(a_run(base_model=str(folder)), home, table)
+    bad = {one.check: one.note for one in findings if not one.ok}
+    assert "model.norm.weight is not finite" in bad["weights are sound"]
 
 
 def test_shown_rows_mark_the_learned_part(
