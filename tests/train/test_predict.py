@@ -15,8 +15,8 @@ from corpus.settings import Home
 from train.generate import PRESETS, TRIGGERS, Sampling, Speaker, load_speaker, triggered
 from train.predict import predict, read_rows
 
-GREEDY = Sampling(max_new_tokens=6)
-ORDER = {"batch": 3, "compare": False, "trigger": None}
+GREEDY = Sampling(max_new_tokens=4)
+ORDER = {"batch": 2, "compare": False, "trigger": None}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def rows() -> list[dict[str, Any]]:
     history = [{"instruction": "你好", "output": "你好！"}]
     rows: list[dict[str, Any]] = [
         {"id": f"row{n}", "instruction": f"Name {n} colours. " * (n % 5 + 1), "score": n}
-        for n in range(28)
+        for n in range(18)
     ]
     rows[3] |= {"input": "red, green", "system": "Be brief."}
     rows[4] |= {"history": history}
@@ -94,7 +94,7 @@ def test_penalties_and_beams_do_not_see_the_padding(
     assert together == [speaker.reply([one], sampling)[0] for one in prompts]
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, Sampling(6, 1.5, seed=3)])
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(4, 1.5, seed=3)])
 def test_a_killed_prediction_goes_on_to_the_same_bytes(
     speaker: Speaker, rows: list[dict[str, Any]], home: Home, tmp_path: Path, sampling: Sampling
 ) -> None:
@@ -126,7 +126,7 @@ def test_another_file_is_not_gone_on_with(
     out = tmp_path / "p.jsonl"
     run(speaker, rows[:3], out, home)
     with pytest.raises(TrainError, match=r"it was begun with another batch, trigger\. Choose"):
-        run(speaker, rows[:3], out, home, trigger={"en": "Think."}, batch=2)
+        run(speaker, rows[:3], out, home, trigger={"en": "Think."}, batch=3)
     with pytest.raises(TrainError, match=r"p.jsonl:1: expected record 0 of the data"):
         run(speaker, rows[1:4], out, home)
     with pytest.raises(TrainError, match=r"p.jsonl:3: expected record 2 of the data"):
