@@ -18,7 +18,10 @@ from train.merge import merge
 from train.model import load_base, load_shape, load_tokenizer, quiet_libraries
 from train.targets import TABLE
 
-KINDS = ("baichuan", "internlm", "internlm2", "chatglm", "chatglm2", "moss")
+KINDS = [
+    *("baichuan", "chatglm", "moss"),
+    *(pytest.param(one, marks=pytest.mark.slow) for one in ("internlm", "internlm2", "chatglm2")),
+]
 
 
 def _logits(model: Any, rows: list[list[int]]) -> torch.Tensor:
