@@ -223,9 +223,11 @@ def foreign(
         source, prefix, settings = MODES[name]
         shutil.copyfile(HERE / "foreign" / f"{source}.py", folder / f"modeling_{name}.py")
         marks = load_tokenizer(base)
-        if source == "chatglm":
-            marks.add_special_tokens({"extra_special_tokens": ["[gMASK]", "<sop>", "<eop>"]})
+        own = {"chatglm": ["[gMASK]", "<sop>", "<eop>"], "moss": ["<eoh>", "<eom>"]}
+        if source in own:
+            marks.add_special_tokens({"extra_special_tokens": own[source]})
             marks.save_pretrained(str(folder))
+        if source == "chatglm":
             ids = marks.convert_tokens_to_ids(["<unk>", "[gMASK]", "<sop>", "<eop>"])
             keys = ("mask_token_id", "gmask_token_id", "bos_token_id", "eos_token_id")
             settings = {**settings, **dict(zip(keys, ids, strict=True))}
