@@ -1,7 +1,9 @@
-"""The verb `publish`: datasets as folders that the Hub, and anybody, can load by name."""
+"""The verb `publish`: datasets, adapters and models to the Hub, or as folders to look at."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,7 @@ from corpus.errors import PublishError
 
 if TYPE_CHECKING:
     from corpus.publish import Publication
+    from corpus.publish.hub import Sent
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -31,7 +34,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Send without asking")]
 
 @app.callback()
 def publish() -> None:
-    """Publish datasets to the Hugging Face Hub, or into a folder"""
+    """Publish datasets, adapters and models to the Hugging Face Hub, or into a folder"""
 
 
 @app.command()
@@ -59,7 +62,7 @@ def dataset(
     from corpus.publish import build_dataset_folder
 
     session: Session = ctx.obj
-    check_outward(to, dry_run=dry_run, public=public)
+    outward = check_outward(session, to, dry_run=dry_run, public=public, yes=yes)
     with session.progress(f"publishing {what}") as advance:
         made = build_dataset_folder(
             what,
@@ -73,19 +76,40 @@ def dataset(
             advance=advance,
             say=session.log,
         )
-    tell(session, made, repo, kind="dataset", public=public)
+    finish(session, made, repo, kind="dataset", outward=outward)
 
 
-def check_outward(to: Path | None, *, dry_run: bool, public: bool) -> None:
-    """Refuse options that cannot take effect together.
+@dataclass(frozen=True, slots=True)
+class Outward:
+    """Whether a publication leaves this machine, and how."""
+
+    sends: bool
+    public: bool
+    agreed: bool
+
+
+def check_outward(
+    session: Session, to: Path | None, *, dry_run: bool, public: bool, yes: bool
+) -> Outward:
+    """Return what is to happen with the folder; refuse what cannot happen before any work is done.
 
     Raises:
-        PublishError: they cannot.
+        PublishError: options cannot take effect together, or nobody can be asked.
     """
     if to is not None and public:
         raise PublishError("--public: expected a repository to send to, got --to. Leave one out.")
-    if to is None and not dry_run:
-        raise PublishError("expected --to DIR or --dry-run, got neither. Add one.")
+    sends = to is None and not dry_run
+    if sends and not yes and not can_ask(session):
+        raise PublishError(
+            "sending to the Hub: expected your agreement, got none. Add --yes to agree, or"
+            " --dry-run to look first."
+        )
+    return Outward(sends, public, yes)
+
+
+def can_ask(session: Session) -> bool:
+    """Tell whether somebody sits there who could answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not session.json
 
 
 def place_of(session: Session, repo: str) -> Path:
@@ -93,10 +117,29 @@ def place_of(session: Session, repo: str) -> Path:
     return session.home.publications / repo.replace("/", "--")
 
 
-def tell(session: Session, made: Publication, repo: str, *, kind: str, public: bool) -> None:
-    """Print what was written, file by file."""
+def finish(session: Session, made: Publication, repo: str, *, kind: str, outward: Outward) -> None:
+    """Send what was written, where that is wanted, and print what came of it."""
+    sent: Sent | None = None
+    if outward.sends:
+        from corpus.publish.hub import send
+
+        def agree(what: str) -> None:
+            if outward.agreed:
+                session.log(what)
+            elif not typer.confirm(f"{what}. Go on?", err=True):
+                raise typer.Exit(1)
+
+        sent = send(
+            made,
+            repo,
+            kind,
+            session.home,
+            public=outward.public,
+            agree=agree,
+            say=session.log,
+        )
     rows = [(name, f"{size:,}") for name, size in made.files]
-    visibility = "public" if public else "private"
+    visibility = "public" if outward.public else "private"
     found: dict[str, Any] = {
         "kind": kind,
         "repo": repo,
@@ -107,10 +150,23 @@ def tell(session: Session, made: Publication, repo: str, *, kind: str, public: b
         "configs": list(made.configs),
         "license": made.verdict.as_json() if made.verdict else None,
         "files": [{"path": name, "bytes": size} for name, size in made.files],
+        "sent": sent.as_json() if sent else None,
     }
-    session.result(
-        found,
-        f"{columns(('file', 'bytes'), rows, right=('bytes',))}\n"
-        f"wrote {len(made.files)} files, {made.bytes:,} bytes, digest {made.digest[:12]}, to"
-        f" {made.path}; nothing was sent, {repo} would be {visibility}",
+    text = f"{columns(('file', 'bytes'), rows, right=('bytes',))}\n" if sent is None else ""
+    session.result(found, text + _last_line(made, repo, visibility, sent))
+
+
+def _last_line(made: Publication, repo: str, visibility: str, sent: Sent | None) -> str:
+    digest = made.digest[:12]
+    if sent is None:
+        return (
+            f"wrote {len(made.files)} files, {made.bytes:,} bytes, digest {digest}, to {made.path};"
+            f" nothing was sent, {repo} would be {visibility}"
+        )
+    if not sent.commits:
+        return f"{visibility} {sent.address} holds digest {digest} already; no file was sent"
+    deleted = f", deleted {sent.deleted}" if sent.deleted else ""
+    return (
+        f"sent {sent.files} of {len(made.files)} files, {sent.bytes:,} bytes{deleted}, to"
+        f" {visibility} {sent.address}, tag {sent.tag}"
     )
