@@ -266,7 +266,8 @@ class TagTrainer(Trainer):
         assert self.holdout is not None
         was_training = model.training
         model.eval()
-        with torch.no_grad():
+        # Before training the parent has not wrapped the model to compute in the run's type.
+        with torch.no_grad(), self.accelerator.autocast():
             for number, one in enumerate(micro_batches(self.holdout, self.run.batch.micro)):
                 is_mine = number % self.args.world_size == self.args.process_index
                 if is_mine or self.is_sharded:  # Sharded weights meet for every forward pass.

@@ -147,6 +147,14 @@ def test_bfloat16_casts_operations_where_weights_are_float32(translate: Make) ->
     assert not translate(dtype="bfloat16").bf16
 
 
+def test_the_first_evaluation_computes_like_the_last(a_run: Make, table: Any, home: Any) -> None:
+    from train.run import run_training
+
+    still = {"optimizer": {"lr": 0}, "steps": 1, "dtype": "bfloat16", "method": {"type": "full"}}
+    ends = run_training(a_run(**still), home, mixture=table).eval
+    assert ends["start"] == ends["end"], "nothing was learned in between"
+
+
 def test_every_nth_block_is_computed_again(translate: Make, base: Path) -> None:
     from transformers import AutoModelForCausalLM
 
