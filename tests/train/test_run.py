@@ -225,8 +225,10 @@ def test_ctrl_c_keeps_what_was_learned(home: Home, table: Any, a_run: Callable[.
         if completed == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(TrainError, match=r"stopped at step [34]. Continue from the checkpoint of"):
+    message = r"stopped at step [34]. Continue from the checkpoint of"
+    with pytest.raises(TrainError, match=message) as told:
         run_training(run, home, press, mixture=table)
+    assert told.value.exit_code == 130
     assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
     resumed = run_training(run.model_copy(update={"resume": True}), home, mixture=table)
     whole = run_training(run.model_copy(update={"name": "whole"}), home, mixture=table)
