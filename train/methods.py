@@ -6,8 +6,9 @@ here for parameter groups, extra loss, and what a checkpoint must hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from corpus.errors import RecipeError, TrainError
@@ -25,8 +26,9 @@ class Kind:
     """Function(base model, settings, optimizer steps of the run) -> the model to train."""
     trains: str
     """What it trains, in a few words."""
-    keys: tuple[str, ...] = ()
-    """Settings of `method` that it uses besides `type`."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Settings of `method` that it uses besides `type` -> what peft calls them, where it is given
+    them as they are."""
     family: Family | None = None
     """Whose default targets it has; None: it has no targets."""
     adapter: bool = True
@@ -37,21 +39,6 @@ class Kind:
     """Why rows cannot share a packed row; empty: they can."""
     quantises: str = ""
     """Why the base cannot be quantised; empty: it can."""
-
-
-METHODS: dict[str, Kind] = {}
-"""All methods by name."""
-
-
-def _method(trains: str, *keys: str, **facts: Any) -> Callable[[Build], Build]:
-    """Register the decorated function under its own name."""
-
-    def add(build: Build) -> Build:
-        assert build.__name__ not in METHODS
-        METHODS[build.__name__] = Kind(build, trains, keys, **facts)
-        return build
-
-    return add
 
 
 def refuse_unfit(run: Run) -> None:
@@ -72,8 +59,8 @@ def unfit_settings(run: Run) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("method", "type"), f"got {name!r}, supported: {', '.join(METHODS)}"
         return
     kind = METHODS[name]
-    for key, field in Method.model_fields.items():
-        if key not in ("type", *kind.keys) and getattr(method, key) != field.default:
+    for key, setting in Method.model_fields.items():
+        if key not in ("type", *kind.keys) and getattr(method, key) != setting.default:
             used = ", ".join(kind.keys) or "none"
             yield ("method", key), f"{name} does not use it. Keys that it uses: {used}"
     if kind.packs and run.packing:
@@ -89,77 +76,62 @@ def unfit_settings(run: Run) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("activation_checkpointing",), f"{reason}. Set it to 0"
 
 
-def targets_of(model: Any, method: Method, family: Family) -> list[str] | str:
+def _targets(model: Any, method: Method) -> list[str] | str:
     """Return the layers to adapt: those named, or the architecture's default."""
-    if isinstance(method.targets, tuple):
-        return list(method.targets)
-    return "all-linear" if method.targets == "all-linear" else list(default_targets(model, family))
+    family = METHODS[method.type].family
+    if isinstance(method.targets, str) and family is not None:
+        return method.targets if method.targets != "default" else [*default_targets(model, family)]
+    return list(method.targets)
 
 
-def _adapt(model: Any, method: Method, config: str, family: Family, **options: Any) -> Any:
-    """Put the layers of one of peft's methods into a model."""
-    import peft
-
-    from train.adapters import keep_type
-
+def _refuse_absent(model: Any, method: Method) -> None:
+    """Raise when `modules_to_save` names what the base does not have."""
     ends = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     absent = [one for one in method.modules_to_save if one not in ends]
     if absent:
         raise TrainError(f"method.modules_to_save: the base has no {', '.join(absent)}")
+
+
+def _adapt(config: str, model: Any, method: Method, steps: int, **options: Any) -> Any:
+    """Put the layers or virtual tokens of one of peft's methods into a model."""
+    import peft
+
+    from train.adapters import keep_type
+
+    kind = METHODS[method.type]
+    options |= {theirs: getattr(method, ours) for ours, theirs in kind.keys.items() if theirs}
+    if kind.family:
+        _refuse_absent(model, method)
+        options["target_modules"] = _targets(model, method)
+        options["modules_to_save"] = list(method.modules_to_save) or None
+        options["fan_in_fan_out"] = model.config.model_type in TRANSPOSED
     try:
-        made = getattr(peft, config)(
-            target_modules=targets_of(model, method, family),
-            modules_to_save=list(method.modules_to_save) or None,
-            fan_in_fan_out=model.config.model_type in TRANSPOSED,
-            task_type="CAUSAL_LM",
-            **options,
-        )
+        made = getattr(peft, config)(task_type="CAUSAL_LM", **options)
         return _keep_float32(keep_type(peft.get_peft_model(model, made)))
     except ValueError as error:
-        raise TrainError(f"method.targets: {str(error).splitlines()[0]}") from error
+        key = "targets" if kind.family else "type"
+        raise TrainError(f"method.{key}: {str(error).splitlines()[0]}") from error
 
 
-LAYERS = ("targets", "modules_to_save")
-LOW_RANK = ("r", "alpha", "dropout", *LAYERS)
-
-
-@_method(
-    "low-rank updates of layers", *LOW_RANK, "rslora", "dora", "init", "lora_plus", family="lora"
-)
 def lora(model: Any, method: Method, steps: int) -> Any:
-    """Add low-rank updates (LoRA, arXiv 2106.09685)."""
+    """Add low-rank updates; PiSSA's start from the base's principal parts."""
     pissa = method.init == "pissa"
     both = (model.get_input_embeddings(), model.get_output_embeddings())
     ends = {name.rpartition(".")[2] for name, part in model.named_modules() if part in both}
     named = {*method.modules_to_save, *(() if isinstance(method.targets, str) else method.targets)}
-    model = _adapt(
-        model,
-        method,
-        "LoraConfig",
-        "lora",
-        r=method.r,
-        lora_alpha=method.alpha,
-        lora_dropout=method.dropout,
-        use_rslora=method.rslora,
-        use_dora=method.dora,
-        # A model without memory, of which only the shapes are asked, has no principal parts.
-        init_lora_weights="pissa" if pissa and model.device.type != "meta" else True,
-        ensure_weight_tying=bool(model.config.tie_word_embeddings and ends & named),
-    )
+    # A model without memory, of which only the shapes are asked, has no principal parts.
+    init = "pissa" if pissa and model.device.type != "meta" else True
+    ties = bool(model.config.tie_word_embeddings and ends & named)
+    options = {"init_lora_weights": init, "ensure_weight_tying": ties}
+    model = _adapt("LoraConfig", model, method, steps, **options)
     if pissa:
         start = model.named_parameters()
         model.pissa_start = {name: one.detach().clone() for name, one in start if ".lora_" in name}
     return model
 
 
-@_method(
-    "low-rank updates, more rank where it matters",
-    *LOW_RANK,
-    *("init_r", "tinit", "tfinal", "delta_t"),
-    family="lora",
-)
 def adalora(model: Any, method: Method, steps: int) -> Any:
-    """Prune low-rank updates to a common budget of ranks (AdaLoRA, arXiv 2303.10512).
+    """Prune low-rank updates to a common budget of ranks.
 
     Raises:
         TrainError: the run is too short for its phases.
@@ -171,143 +143,47 @@ def adalora(model: Any, method: Method, steps: int) -> Any:
             f"method.tinit, method.tfinal: {tinit} steps before pruning and {tfinal} after it leave"
             f" none of the run's {steps} steps to prune in"
         )
-    model = _adapt(
-        model,
-        method,
-        "AdaLoraConfig",
-        "lora",
-        init_r=method.init_r,
-        target_r=method.r,
-        lora_alpha=method.alpha,
-        lora_dropout=method.dropout,
-        tinit=tinit,
-        tfinal=tfinal,
-        deltaT=method.delta_t,
-        total_step=steps,
-    )
+    phases = {"tinit": tinit, "tfinal": tfinal, "total_step": steps}
+    model = _adapt("AdaLoraConfig", model, method, steps, **phases)
     for name, one in model.named_parameters():
         one.requires_grad_(one.requires_grad and ".ranknum." not in name)
     return model
 
 
-@_method("factors of keys, values and feed-forward units", *LAYERS, family="ia3")
 def ia3(model: Any, method: Method, steps: int) -> Any:
-    """Learn a factor for every unit of some layers (IA3, arXiv 2205.05638)."""
+    """Learn a factor for every unit of some layers."""
     inner = default_targets(model, "ia3_feedforward")
     inner = inner if method.targets == "default" else tuple({*inner} & {*method.targets})
-    return _adapt(model, method, "IA3Config", "ia3", feedforward_modules=list(inner))
+    return _adapt("IA3Config", model, method, steps, feedforward_modules=list(inner))
 
 
-@_method("rotations of layers' inputs", "block_size", "dropout", *LAYERS, family="lora")
-def oft(model: Any, method: Method, steps: int) -> Any:
-    """Rotate what goes into layers, block by block (OFT, arXiv 2306.07280)."""
-    options = {"oft_block_size": method.block_size, "module_dropout": method.dropout}
-    return _adapt(model, method, "OFTConfig", "lora", r=0, **options)
-
-
-@_method("scales of frozen random updates", "r", "dropout", *LAYERS, family="lora")
-def vera(model: Any, method: Method, steps: int) -> Any:
-    """Scale random low-rank updates that all layers share (VeRA, arXiv 2310.11454)."""
-    return _adapt(model, method, "VeraConfig", "lora", r=method.r, vera_dropout=method.dropout)
-
-
-VIRTUAL: dict[str, Any] = {
-    "merges": "it adds virtual tokens, not weights",
-    "packs": "its virtual tokens stand before the first row of a packed row only",
-}
-
-
-def _virtual(model: Any, method: Method, config: str, **options: Any) -> Any:
-    """Put virtual tokens before every row."""
-    import peft
-
-    made = getattr(peft, config)(
-        num_virtual_tokens=method.virtual_tokens, task_type="CAUSAL_LM", **options
-    )
-    return peft.get_peft_model(model, made)
-
-
-@_method("embeddings of virtual tokens", "virtual_tokens", **VIRTUAL)
-def prompt(model: Any, method: Method, steps: int) -> Any:
-    """Learn virtual tokens (prompt tuning, arXiv 2104.08691)."""
-    return _virtual(model, method, "PromptTuningConfig")
-
-
-@_method("a network that makes virtual tokens", "virtual_tokens", "encoder_hidden", **VIRTUAL)
-def p_tuning(model: Any, method: Method, steps: int) -> Any:
-    """Learn virtual tokens through a network (p-tuning, arXiv 2103.10385)."""
-    hidden = method.encoder_hidden
-    return _virtual(model, method, "PromptEncoderConfig", encoder_hidden_size=hidden)
-
-
-@_method("a network that makes keys and values", "virtual_tokens", "encoder_hidden", **VIRTUAL)
-def prefix(model: Any, method: Method, steps: int) -> Any:
-    """Learn keys and values of virtual tokens in every layer (arXiv 2101.00190)."""
-    options = {"encoder_hidden_size": method.encoder_hidden, "prefix_projection": True}
-    return _virtual(model, method, "PrefixTuningConfig", **options)
-
-
-BOTTLENECK = ("targets", "bottleneck", "activation", "dropout")
-BENDS = "it bends what passes beside a layer, which no weight of the layer can"
-
-
-def _bottleneck(model: Any, method: Method, family: Family, place: str) -> Any:
+def _bottleneck(place: str, model: Any, method: Method, steps: int) -> Any:
+    """Put two small layers before, after or beside linear ones."""
     from train.adapters import insert_bottlenecks
 
     config: dict[str, Any] = {key: getattr(method, key) for key in BOTTLENECK}
-    targets = targets_of(model, method, family)
+    targets = _targets(model, method)
     config["targets"] = default_targets(model, "lora") if targets == "all-linear" else targets
     return insert_bottlenecks(model, {"place": place, **config})
 
 
-@_method(
-    "bottlenecks before gate and up, after down", *BOTTLENECK, family="sadapter_h", merges=BENDS
-)
-def sadapter_h(model: Any, method: Method, steps: int) -> Any:
-    """Put adapters in the way of the whole feed-forward part."""
-    return _bottleneck(model, method, "sadapter_h", "sequential")
-
-
-@_method("bottlenecks after down", *BOTTLENECK, family="sadapter_p", merges=BENDS)
-def sadapter_p(model: Any, method: Method, steps: int) -> Any:
-    """Put adapters after the feed-forward part."""
-    return _bottleneck(model, method, "sadapter_p", "after")
-
-
-@_method("bottlenecks beside queries, keys, values", *BOTTLENECK, family="padapter", merges=BENDS)
-def padapter(model: Any, method: Method, steps: int) -> Any:
-    """Put adapters beside the layers of attention."""
-    return _bottleneck(model, method, "padapter", "beside")
-
-
-WHOLE: dict[str, Any] = {
-    "adapter": False,
-    "merges": "its output is a whole model already",
-    "quantises": "it trains the base's own weights",
-}
-
-
-@_method("all weights", **WHOLE)
 def full(model: Any, method: Method, steps: int) -> Any:
     """Train all weights of the base."""
     return model.requires_grad_(True)
 
 
-@_method("input embeddings, and modules_to_save", "modules_to_save", **WHOLE)
 def embeddings(model: Any, method: Method, steps: int) -> Any:
     """Train the input embeddings, and modules beside them; a tied head is the same weight.
 
     Raises:
         TrainError: the base has no module of a name in modules_to_save.
     """
+    _refuse_absent(model, method)
     model.requires_grad_(False)
     model.get_input_embeddings().requires_grad_(True)
-    for one in method.modules_to_save:
-        found = [part for name, part in model.named_modules() if name.rpartition(".")[2] == one]
-        if not found:
-            raise TrainError(f"method.modules_to_save: the base has no {one}")
-        for part in found:
-            part.requires_grad_(True)
+    for name, module in model.named_modules():
+        if name.rpartition(".")[2] in method.modules_to_save:
+            module.requires_grad_(True)
     return _keep_float32(model)
 
 
@@ -326,6 +202,67 @@ def _keep_float32(model: Any) -> Any:
             )
             module.register_forward_hook(lambda _, inputs, output, dtype=dtype: output.to(dtype))
     return model
+
+
+LAYERS = {"targets": "", "modules_to_save": ""}
+LOW_RANK = {"r": "r", "alpha": "lora_alpha", "dropout": "lora_dropout", **LAYERS}
+LORA = LOW_RANK | {"rslora": "use_rslora", "dora": "use_dora", "init": "", "lora_plus": ""}
+PHASES = {"init_r": "init_r", "tinit": "", "tfinal": "", "delta_t": "deltaT"}
+ADALORA = LOW_RANK | {"r": "target_r", **PHASES}
+OFT = {"block_size": "oft_block_size", "dropout": "module_dropout", **LAYERS}
+VERA = {"r": "r", "dropout": "vera_dropout", **LAYERS}
+TOKENS = {"virtual_tokens": "num_virtual_tokens"}
+ENCODER = {**TOKENS, "encoder_hidden": "encoder_hidden_size"}
+BOTTLENECK = dict.fromkeys(("targets", "bottleneck", "activation", "dropout"), "")
+
+BENDS = "it bends what passes beside a layer, which no weight of the layer can"
+VIRTUAL: dict[str, Any] = {
+    "merges": "it adds virtual tokens, not weights",
+    "packs": "its virtual tokens stand before the first row of a packed row only",
+}
+WHOLE: dict[str, Any] = {
+    "adapter": False,
+    "merges": "its output is a whole model already",
+    "quantises": "it trains the base's own weights",
+}
+
+prompt, p_tuning = partial(_adapt, "PromptTuningConfig"), partial(_adapt, "PromptEncoderConfig")
+prefix = partial(_adapt, "PrefixTuningConfig", prefix_projection=True)
+oft, vera = partial(_adapt, "OFTConfig", r=0), partial(_adapt, "VeraConfig")
+in_way, after = partial(_bottleneck, "sequential"), partial(_bottleneck, "after")
+beside = partial(_bottleneck, "beside")
+
+METHODS = {
+    # arXiv 2106.09685
+    "lora": Kind(lora, "low-rank updates of layers", LORA, "lora"),
+    # arXiv 2303.10512
+    "adalora": Kind(adalora, "low-rank updates, more rank where it matters", ADALORA, "lora"),
+    # arXiv 2205.05638
+    "ia3": Kind(ia3, "factors of keys, values and feed-forward units", LAYERS, "ia3"),
+    # arXiv 2306.07280
+    "oft": Kind(oft, "rotations of layers' inputs", OFT, "lora"),
+    # arXiv 2310.11454
+    "vera": Kind(vera, "scales of frozen random updates", VERA, "lora"),
+    # arXiv 2104.08691
+    "prompt": Kind(prompt, "embeddings of virtual tokens", TOKENS, **VIRTUAL),
+    # arXiv 2103.10385
+    "p_tuning": Kind(p_tuning, "a network that makes virtual tokens", ENCODER, **VIRTUAL),
+    # arXiv 2101.00190
+    "prefix": Kind(prefix, "a network that makes keys and values", ENCODER, **VIRTUAL),
+    # arXiv 1902.00751, 2110.04366, 2304.01933
+    "sadapter_h": Kind(
+        in_way, "bottlenecks before gate and up, after down", BOTTLENECK, "sadapter_h", merges=BENDS
+    ),
+    "sadapter_p": Kind(after, "bottlenecks after down", BOTTLENECK, "sadapter_p", merges=BENDS),
+    "padapter": Kind(
+        beside, "bottlenecks beside queries, keys, values", BOTTLENECK, "padapter", merges=BENDS
+    ),
+    "full": Kind(full, "all weights", **WHOLE),
+    "embeddings": Kind(
+        embeddings, "input embeddings, and modules_to_save", {"modules_to_save": ""}, **WHOLE
+    ),
+}
+"""All methods by name."""
 
 
 def is_adapter(model: Any) -> bool:
