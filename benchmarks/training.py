@@ -3,13 +3,13 @@
     python benchmarks/training.py --env ENVIRONMENT > training.json
     python benchmarks/training.py --shapes tiny --rounds 40
 
-LoRA of rank 16 on all linear layers of random Llamas, float32, one packed row a step, on a bilingual
-mixture of the bundled samples; every trainer gets the same tokens and the same learned ones. The
-trainers run as processes that take turns: one optimizer step of each, in changing order, so that all
-meet the same load. TRL and peft are installed in an environment of their own; it is made when
-ENVIRONMENT is not there (1.5 GB, some minutes). One JSON object on stdout: real tokens a second
-(medians over rounds), their ratios round by round, and the share of our step that is spent outside
-forward, backward and optimizer.
+LoRA of rank 16 on all linear layers of random Llamas, float32, one packed row a step, on a
+bilingual mixture of the bundled samples; every trainer gets the same tokens and learns the same.
+The trainers run as processes that take turns: one optimizer step of each, in changing order, so
+that all meet the same load. TRL and peft are installed in an environment of their own; it is made
+when ENVIRONMENT is not there (1.5 GB, some minutes). One JSON object on stdout: real tokens a
+second (medians over rounds), their ratios round by round, and the share of our step that is spent
+outside forward, backward and optimizer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ from typing import Any
 from corpus.settings import Home
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = ("trl==1.16.0", "peft==0.21.2", "transformers==5.23.0", "accelerate==1.15.0")
+PACKAGES = (
+    *("trl==1.16.0", "peft==0.21.2", "transformers==5.23.0", "accelerate==1.15.0"),
+    "bitsandbytes==0.50.2",
+)
 TORCH = "torch==2.13.0"
 SELECT = "alpaca | dolly | gsm8k | hh_rlhf | alpaca_gpt4_zh"
 TRAINERS = ("woolgather", "trl", "plain_peft")
@@ -204,6 +207,10 @@ def make_mixture(home: Home) -> Any:
     sys.path.insert(0, str(HERE))
     import interop
 
+    from corpus.mixture import Mixture
+
+    if (home.mixtures / "bench").is_dir():
+        return Mixture.open("bench", home)
     sources = [{"select": SELECT, "epochs": 1}]
     interop.RECIPE = {"name": "bench", "seed": 1, "sources": sources}
     return interop.make_mixture(home)

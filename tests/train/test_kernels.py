@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import weakref
+import runpy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from corpus.errors import TrainError
 from train import kernels
 from train.kernels import Head, chunked, fastest
 
 WIDTH, VOCABULARY, TOKENS = 16, 300, 37
-
-
-class Bytes(TorchDispatchMode):
-    """Counts the bytes of what operations make, as long as it lives."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self.known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        before = {_key(one) for one in tree_leaves((args, kwargs)) if torch.is_tensor(one)}
-        for one in tree_leaves(result):
-            if torch.is_tensor(one) and _key(one) not in before | self.known:
-                storage = one.untyped_storage()
-                self.known.add(_key(one))
-                self.live += storage.nbytes()
-                self.peak = max(self.peak, self.live)
-                weakref.finalize(storage, self._free, _key(one), storage.nbytes())
-        return result
-
-    def _free(self, key: int, n_bytes: int) -> None:
-        self.known.discard(key)
-        self.live -= n_bytes
-
-
-def _key(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+BENCHMARK = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "loss.py"))
 
 
 def plain(hidden: torch.Tensor, targets: torch.Tensor, head: Head) -> torch.Tensor:
@@ -149,7 +120,7 @@ def test_extra_memory_is_a_tenth_of_plain_logits(
     targets = torch.randint(8000, (n_tokens,))
 
     def peak(kernel: Any) -> int:
-        with Bytes() as counted:
+        with BENCHMARK["Made"]() as counted:
             torch.autograd.grad(kernel(hidden, targets, head).sum(), hidden)
         return counted.peak
 
