@@ -94,7 +94,7 @@ def load_base(
             and whose code may not run, or cannot have the asked attention.
     """
     from train.inputs import accept_batches
-    from train.quantise import placed, quantisation_config, steady
+    from train.quantise import placed, quantisation_config, refuse_unreached, steady
     from train.tensors import weight_files
 
     folder = model_folder(name)
@@ -111,6 +111,8 @@ def load_base(
             # A model that cannot keeps what it has.
             with contextlib.suppress(ValueError, ImportError):
                 model.set_attn_implementation("flash_attention_2")
+    if quantize != "none":
+        refuse_unreached(model, quantize)
     # peft writes this name into adapters: keep what the user gave.
     model.name_or_path = model.config._name_or_path = str(name)
     accept_batches(model)

@@ -43,6 +43,27 @@ def quantisation_config(kind: str, dtype: str = "float32") -> Any:
     )
 
 
+def refuse_unreached(model: Any, kind: str) -> None:
+    """Raise when most weights of a model's blocks stayed as they were.
+
+    transformers quantises plain linear layers: no subclass of them, as Falcon has, and no fused
+    experts, as Mixtral has.
+    """
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    reached = whole = 0
+    for module in model.modules():
+        if type(module).__module__.startswith("bitsandbytes."):
+            reached += module.in_features * module.out_features
+        elif module not in ends:
+            whole += sum(one.numel() for one in module.parameters(recurse=False) if one.ndim > 1)
+    if reached < whole:
+        raise TrainError(
+            f"quantize: {kind} reaches only {reached / (reached + whole):.0%} of the weights of a"
+            f" {model.config.model_type}, whose other layers bitsandbytes does not know."
+            " Set quantize: none"
+        )
+
+
 def placed() -> dict[str, Any]:
     """Return where a quantised base is loaded: it cannot move to this process's GPU later."""
     import torch

@@ -280,6 +280,22 @@ def test_flash_attention_asks_for_its_package_and_for_half_precision(
     assert attention_option("flash", "bfloat16") == taken
 
 
+@pytest.mark.parametrize(
+    ("name", "reached"), [("falcon", "0%"), ("mixtral", r"\d\d?%"), ("gpt2", ""), ("bloom", "")]
+)
+def test_quantisation_that_reaches_little_is_refused(
+    name: str, reached: str, make_model: Callable[[str], Path]
+) -> None:
+    if not reached:
+        blocks = load_base(make_model(name), quantize="nf4").transformer.h
+        kinds = {type(one).__name__ for one in blocks.modules() if hasattr(one, "in_features")}
+        assert kinds == {"Linear4bit"}
+        return
+    told = rf"quantize: nf4 reaches only {reached} of the weights of a {name}.*Set quantize: none"
+    with pytest.raises(TrainError, match=told):
+        load_base(make_model(name), quantize="nf4")
+
+
 def test_attention_that_an_architecture_lacks_is_refused_in_one_line(
     make_model: Callable[[str], Path],
 ) -> None:
