@@ -26,7 +26,7 @@ MODEL_WRITTEN = ("SI", "MIX")
 def made(told: Told) -> Lines:
     """Return how the rows were selected, with which versions, and how to do it again."""
     lines = ["## How it was made", ""]
-    lines += _of_recipe(told) if told.content.mixture else _of_stored()
+    lines += _of_recipe(told.lock) if told.lock else _of_stored()
     versions = [(code(name), code(version)) for name, version in told.versions.items()]
     lines += [*table(("written with", "version"), versions), *_again(told)]
     return lines
@@ -40,9 +40,7 @@ def _of_stored() -> Lines:
     ]
 
 
-def _of_recipe(told: Told) -> Lines:
-    assert told.content.mixture is not None
-    lock = told.content.mixture.lock
+def _of_recipe(lock: dict[str, Any]) -> Lines:
     settings = [(code(key), code(value)) for key, value in flat(recipe_of(lock))]
     heads = ("source", "left to draw from", "removed before", "drawn", "held out", "epochs")
     rows = [
@@ -112,12 +110,11 @@ def _again(told: Told) -> Lines:
 
 def separation(told: Told) -> Lines:
     """Return how training rows were kept apart from those to evaluate with."""
-    mixture = told.content.mixture
-    recipe = mixture.lock["recipe"] if mixture else {}
+    recipe = told.lock["recipe"] if told.lock else {}
     lines = ["## Holdout and decontamination", ""]
     if TEST not in told.statistics.whole.rows:
         lines.append("- There is no split to evaluate with.")
-    elif mixture:
+    elif told.lock:
         lines.append(
             f"- The split {code(TEST)} was drawn before the training rows, from rows that occur"
             " once; wherever else one of them stood, folded for case, width, white space and"
@@ -127,9 +124,9 @@ def separation(told: Told) -> Lines:
         lines.append(f"- The split {code(TEST)} holds what upstream publishes to evaluate with.")
     if {TRAIN, TEST} <= set(told.statistics.whole.rows):
         lines.append(f"- Different rows that stand in both splits: {shown(_in_both(told))}.")
-    if recipe.get("decontaminate"):
+    if told.lock and recipe.get("decontaminate"):
         named = ", ".join(code(one) for one in recipe["decontaminate"])
-        gone = sum(one["removed"].get("contaminated", 0) for one in mixture.lock["sources"])  # type: ignore[union-attr]
+        gone = sum(one["removed"].get("contaminated", 0) for one in told.lock["sources"])
         lines.append(f"- Rows that hold questions of {named} were removed: {shown(gone)}.")
     else:
         lines.append(
@@ -179,9 +176,9 @@ def _gaps(told: Told) -> Lines:
     content = told.content
     limited = dict.fromkeys(build.id for build in content.builds if build.limit is not None)
     lines = [f"- {code(id)} was built from its first records alone." for id in limited]
-    if content.mixture is None:
+    lock = told.lock
+    if lock is None:
         return lines
-    lock = content.mixture.lock
     lines += [f"- {code(one)} was asked for and was not there." for one in lock["missing"]]
     dedup = lock["recipe"]["dedup"]
     if not dedup["exact"]:

@@ -76,7 +76,7 @@ def build_dataset_folder(
     def write(folder: Path) -> None:
         files = _write_shards(folder, content, advance)
         statistics = measure(content, files, home, workers=workers, say=say)
-        told = Told(content, files, statistics, repo, tuple(taken), _versions())
+        told = Told(content, files, statistics, repo, tuple(taken), _versions(), lock)
         write_plots(folder, statistics)
         if lock is not None:
             write_text(folder / LOCK, lock_text(lock))

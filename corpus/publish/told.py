@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from corpus.publish.content import Content
 from corpus.publish.metadata import Files
@@ -22,6 +23,9 @@ class Told:
     """Sources that are published although their licence is unknown or research-only."""
     versions: dict[str, str]
     """What wrote the publication: package to version."""
+
+    lock: dict[str, Any] | None = None
+    """The lock of the mixture, as it is published."""
 
     @property
     def title(self) -> str:
