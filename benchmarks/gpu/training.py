@@ -22,8 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from training import TRAINERS, Trial, environment, started, summary
 
@@ -91,6 +89,8 @@ def main() -> None:
         "--tiny", action="store_true", help="a small shape, three steps, any device"
     )
     given = parser.parse_args()
+    import torch
+
     cuda = torch.cuda.is_available()
     if not cuda and not given.tiny:
         parser.error("there is no CUDA GPU. Try it on a processor with --tiny")
