@@ -20,6 +20,7 @@ from train.config import Run
 from train.files import seal
 from train.methods import is_adapter
 from train.model import PASSPORT, model_folder
+from train.render import CHAT, FOLDER, Turn, text_template
 
 if TYPE_CHECKING:
     from train.run import Prepared
@@ -50,9 +51,13 @@ def save_output(
         save_weights(model, temporary)
         verify_weights(model, temporary, trained=trained)
         copy_tokenizer(prepared.tokenizer, config.tokenizer or config.base_model, temporary)
+        if config.template != CHAT:
+            parts = text_template(config.template).parts([Turn("{instruction}")], None)
+            facts["prompt"] = "".join(one.text for one in parts)
+            shutil.copyfile(FOLDER / f"{config.template}.yaml", temporary / "template.yaml")
         (temporary / PASSPORT).write_text(json.dumps(facts, ensure_ascii=False, indent=1))
         shutil.copyfile(run_folder / "run.yaml", temporary / "run.yaml")
-        seal(temporary)
+        seal(temporary, manifest=True)
     return final
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from corpus.atomic import write_text
+from corpus.publish.folder import CARD
+from corpus.publish.model_card import output_card
 from train.data import TAGS, Measured, Mixed
 from train.methods import parameter_counts
 from train.speed import device_name, peak_memory
@@ -90,7 +92,7 @@ class RunResult:
 def sum_up(
     trainer: TagTrainer, prepared: Prepared, output: Path, seconds: dict[str, float]
 ) -> RunResult:
-    """Sum up a run from its metrics file, and write the result beside it."""
+    """Sum up a run from its metrics file; write the result beside it, and its output's card."""
     config, folder, best = trainer.run, trainer.folder, trainer.best
     measured, lines = prepared.rows, read_metrics(folder)
     train = [line for line in lines if line["kind"] == "train"]
@@ -133,6 +135,7 @@ def sum_up(
         environment=environment(),
     )
     write_text(folder / RESULT, json.dumps(result.to_json(), ensure_ascii=False, indent=1))
+    write_text(output / CARD, output_card(output))
     return result
 
 

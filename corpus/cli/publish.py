@@ -16,6 +16,7 @@ from corpus.errors import PublishError
 if TYPE_CHECKING:
     from corpus.publish import Publication
     from corpus.publish.hub import Sent
+    from corpus.publish.weights import Request
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -30,6 +31,22 @@ PublicOption = Annotated[
     bool, typer.Option("--public", help="Make the repository public; default private")
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Send without asking")]
+
+
+BaseOption = Annotated[
+    str | None,
+    typer.Option(metavar="ORG/NAME", help="Base model on the Hub, where the run names a folder"),
+]
+RowsOption = Annotated[
+    list[str],
+    typer.Option("--dataset", metavar="ORG/NAME", help="Its training rows on the Hub; repeatable"),
+]
+AcceptOption = Annotated[
+    list[str],
+    typer.Option(
+        metavar="ID", help="Publish although this source's licence is unknown; repeatable"
+    ),
+]
 
 
 @app.callback()
@@ -48,12 +65,7 @@ def dataset(
     dry_run: DryRunOption = False,
     public: PublicOption = False,
     yes: YesOption = False,
-    accept_license: Annotated[
-        list[str],
-        typer.Option(
-            metavar="ID", help="Publish this source although its licence is unknown; repeatable"
-        ),
-    ] = [],  # noqa: B006 - typer reads the default and never changes it
+    accept_license: AcceptOption = [],  # noqa: B006 - typer only reads it
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes for languages; default one for each core")
     ] = None,
@@ -77,6 +89,73 @@ def dataset(
             say=session.log,
         )
     finish(session, made, repo, kind="dataset", outward=outward)
+
+
+@app.command()
+def adapter(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run, or its folder")],
+    repo: RepoOption,
+    to: ToOption = None,
+    dry_run: DryRunOption = False,
+    public: PublicOption = False,
+    yes: YesOption = False,
+    base: BaseOption = None,
+    rows: RowsOption = [],  # noqa: B006
+    accept_license: AcceptOption = [],  # noqa: B006
+) -> None:
+    """Publish the adapter of a run with tokenizer, template and a card computed from the run"""
+    from corpus.publish.weights import Request, find_adapter
+
+    session: Session = ctx.obj
+    outward = check_outward(session, to, dry_run=dry_run, public=public, yes=yes)
+    found = find_adapter(run, session.home)
+    request = Request(repo, base, tuple(rows), tuple(accept_license))
+    _publish_weights(session, found, request, to, outward)
+
+
+@app.command()
+def model(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A merged or wholly trained model")],
+    repo: RepoOption,
+    to: ToOption = None,
+    dry_run: DryRunOption = False,
+    public: PublicOption = False,
+    yes: YesOption = False,
+    base: BaseOption = None,
+    rows: RowsOption = [],  # noqa: B006
+    accept_license: AcceptOption = [],  # noqa: B006
+) -> None:
+    """Publish a model with tokenizer, template, certificate and a card computed from its run"""
+    from corpus.publish.weights import Request, find_model
+
+    session: Session = ctx.obj
+    outward = check_outward(session, to, dry_run=dry_run, public=public, yes=yes)
+    found = find_model(folder, session.home)
+    request = Request(repo, base, tuple(rows), tuple(accept_license))
+    _publish_weights(session, found, request, to, outward)
+
+
+def _publish_weights(
+    session: Session,
+    found: tuple[Path, Path | None],
+    request: Request,
+    to: Path | None,
+    outward: Outward,
+) -> None:
+    from corpus.publish.weights import build_weights_folder
+
+    kind = "adapter" if (found[0] / "adapter_config.json").is_file() else "model"
+    made = build_weights_folder(
+        *found,
+        to or place_of(session, request.repo),
+        session.home,
+        request,
+        replace_other=to is None,
+        say=session.log,
+    )
+    finish(session, made, request.repo, kind=kind, outward=outward)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ from corpus.license.classes import OBLIGATIONS, TERMS, UNKNOWN
 from corpus.license.verdict import Licensed, Verdict
 
 
-def notice_text(name: str, verdict: Verdict) -> str:
+def notice_text(
+    name: str, verdict: Verdict, *, holds: str = "It holds rows of these sources:"
+) -> str:
     """Return the NOTICE of what is published under a name: plain text, ends with a line break."""
     uses = ", ".join(verdict.uses)
     lines = [
@@ -18,7 +20,7 @@ def notice_text(name: str, verdict: Verdict) -> str:
     if verdict.conflicts:
         lines += ["", "Contradictions:"]
         lines += [f"- {conflict}" for conflict in verdict.conflicts]
-    lines += ["", "It holds rows of these sources:"]
+    lines += ["", holds]
     for source in verdict.sources:
         lines += ["", *_of_source(source)]
     return "\n".join(lines) + "\n"
