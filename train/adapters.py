@@ -219,8 +219,8 @@ def keep_type(model: Any) -> Any:
     return model
 
 
-def load_adapter(model: Any, folder: Path) -> Any:
-    """Put a saved adapter on its base.
+def load_adapter(model: Any, folder: Path, **options: Any) -> Any:
+    """Put a saved adapter on its base; the options are for peft.
 
     Raises:
         RuntimeError, ValueError: it does not fit the base.
@@ -229,7 +229,7 @@ def load_adapter(model: Any, folder: Path) -> Any:
     if config["peft_type"] != PEFT_TYPE:
         from peft import PeftModel
 
-        return keep_type(PeftModel.from_pretrained(model, str(folder)))
+        return keep_type(PeftModel.from_pretrained(model, str(folder), **options))
     insert_bottlenecks(model, config)
     saved, live = load_file(folder / WEIGHTS), _trained(model)
     for name in sorted(saved.keys() | live.keys()):

@@ -6,7 +6,6 @@ Made by `train.merge`, read by `woolgather verify`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ def check_merge(
     base: str | Path,
     adapter: Path,
     merged: Path,
-    prompts: Sequence[str],
     *,
     dtype: str = "auto",
     quantize: str = "none",
@@ -49,14 +47,14 @@ def check_merge(
         TrainError: they differ by more than rounding.
     """
     code = {"trust_remote_code": trust_remote_code}
-    live = _logits(base, adapter, prompts, dtype=dtype, quantize=quantize, **code)
-    ours = _logits(merged, None, prompts, dtype="auto", **code)
+    live = _logits(base, adapter, dtype=dtype, quantize=quantize, **code)
+    ours = _logits(merged, None, dtype="auto", **code)
     a, b = (torch.log_softmax(one, -1) for one in (live, ours))
     check = {
         "max_logit_error": float((live - ours).abs().max()),
         "kl": float((a.exp() * (a - b)).sum(-1).mean().clamp_min(0)),
         "top1": float((live.argmax(-1) == ours.argmax(-1)).float().mean()),
-        "prompts": len(prompts),
+        "prompts": len(PROMPTS),
         "tokens": len(live),
     }
     if exact and not check["kl"] <= MAX_KL:
@@ -67,13 +65,11 @@ def check_merge(
     return check
 
 
-def _logits(
-    base: str | Path, adapter: Path | None, prompts: Sequence[str], **loading: Any
-) -> torch.Tensor:
+def _logits(base: str | Path, adapter: Path | None, **loading: Any) -> torch.Tensor:
     """Return the float32 logits of all prompt tokens: (tokens, vocabulary)."""
     speaker = load_speaker(base, adapter, **loading)
     rows = []
-    for prompt in prompts:
+    for prompt in PROMPTS:
         ids = encode_prompt(speaker.tokenizer, speaker.template, [Turn(prompt)])
         with torch.no_grad():
             rows.append(speaker.model(torch.tensor([ids]), use_cache=False).logits[0].float())

@@ -7,13 +7,16 @@ weights when its turn comes, peft merges it in float32, and the next one follows
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from corpus.errors import TrainError
+from train.adapters import CONFIG, PEFT_TYPE
+from train.generate import attach
+from train.methods import BENDS, VIRTUAL
 from train.model import load_shape, quiet_libraries
 from train.requantise import quantised_names
 from train.tensors import names_in
@@ -33,18 +36,21 @@ class Changes:
     """
 
     def __init__(self, base: Path, adapter: Path, trust_remote_code: bool = False) -> None:
-        _refuse_unmergeable(adapter)
+        kind = _mergeable_kind(adapter)
         self.shape = load_shape(base, trust_remote_code)
-        tied: Mapping[str, str] = getattr(self.shape, "all_tied_weights_keys", None) or {}
-        self.tied = dict(tied)
+        self.tied: dict[str, str] = dict(getattr(self.shape, "all_tied_weights_keys", None) or {})
         self.names = set(self.shape.state_dict())
         self.quantised = quantised_names(self.shape)
+        for module in self.shape.modules():
+            _empty(module)
         with quiet_libraries():
-            model = _attach(_weightless(self.shape), adapter)
+            # AdaLoRA cuts its layers to the ranks it kept, which takes real ones.
+            model = attach(self.shape, adapter, low_cpu_mem_usage=kind != "ADALORA")
+        _refuse_strange(model, adapter)
         self.saved: dict[str, torch.Tensor] = {}
         self.layers: dict[str, tuple[str, Any]] = {}
-        for name, layer in _tuned(model):
-            self._add(name.removeprefix(PREFIX), layer)
+        for name, module in model.named_modules():
+            self._add(name.removeprefix(PREFIX), module)
         self._last: tuple[str, dict[str, torch.Tensor]] = ("", {})
 
     def __len__(self) -> int:
@@ -53,15 +59,17 @@ class Changes:
     def __contains__(self, name: str) -> bool:
         return name in self.saved or name in self.layers
 
-    def _add(self, name: str, layer: Any) -> None:
+    def _add(self, name: str, module: Any) -> None:
+        """Note what an adapted layer changes, or a module that was trained whole."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
         from peft.utils import ModulesToSaveWrapper
 
-        if isinstance(layer, ModulesToSaveWrapper):
-            kept = layer.modules_to_save["default"].state_dict()
+        if isinstance(module, ModulesToSaveWrapper):
+            kept = module.modules_to_save["default"].state_dict()
             self.saved |= {f"{name}.{part}": tensor for part, tensor in kept.items()}
-        else:
-            parts = dict(layer.get_base_layer().named_parameters(recurse=False))
-            self.layers |= {f"{name}.{part}": (name, layer) for part in parts}
+        elif isinstance(module, BaseTunerLayer):
+            parts = dict(module.get_base_layer().named_parameters(recurse=False))
+            self.layers |= {f"{name}.{part}": (name, module) for part in parts}
 
     def apply(self, name: str, read: Reader) -> torch.Tensor:
         """Return a weight as the adapter makes it, in the type of the base's.
@@ -90,15 +98,12 @@ class Changes:
             for part in dict(base.named_parameters(recurse=False)):
                 # A copy: peft adds in place, and what was read may be the mapped file itself.
                 value = read(f"{layer}.{part}").to(torch.float32, copy=True)
-                real = torch.nn.Parameter(value, requires_grad=False)
-                setattr(base, part, real)
+                setattr(base, part, torch.nn.Parameter(value, requires_grad=False))
             tuner.merged_adapters.clear()
             tuner.merge()
-            parts = {
-                f"{layer}.{part}": one.data for part, one in base.named_parameters(recurse=False)
-            }
+            real = base.named_parameters(recurse=False)
+            self._last = (layer, {f"{layer}.{part}": one.data for part, one in real})
             _empty(base)
-            self._last = (layer, parts)
         return self._last[1]
 
     def untied_pair(self) -> tuple[str, str] | None:
@@ -117,64 +122,34 @@ class Changes:
         return None
 
 
-def _weightless(model: Any) -> Any:
-    """Replace a meta model's weights by zeros of no size: adapters stay off the meta device."""
-    for module in model.modules():
-        _empty(module)
-    return model
-
-
 def _empty(module: torch.nn.Module) -> None:
+    """Replace weights by zeros of no size: adapters stay off the meta device."""
     for name, weight in list(module.named_parameters(recurse=False)):
         zeros = torch.zeros((), dtype=torch.float32).expand(weight.shape)
         setattr(module, name, torch.nn.Parameter(zeros, requires_grad=False))
 
 
-def _attach(model: Any, adapter: Path) -> Any:
-    """Put an adapter on a base, every tensor of its file in its place and none left over."""
-    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+def _refuse_strange(model: Any, adapter: Path) -> None:
+    """Raise when a tensor of an adapter's file is not in its place, or one is left over."""
+    from peft import get_peft_model_state_dict
 
-    config = PeftConfig.from_pretrained(str(adapter))
-    try:
-        # AdaLoRA cuts its layers to the ranks it kept, which takes real ones.
-        light = config.peft_type.value != "ADALORA"
-        made = PeftModel.from_pretrained(model, str(adapter), low_cpu_mem_usage=light)
-    except (RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
-        raise TrainError(
-            f"{adapter}: it does not fit: {reason}. The adapter belongs to another base or"
-            " vocabulary."
-        ) from error
-    held = set(get_peft_model_state_dict(made, save_embedding_layers=False))
-    stored = {
-        name for file in adapter.glob("adapter_model*.safetensors") for name in names_in(file)
-    }
+    held = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    files = adapter.glob("adapter_model*.safetensors")
+    stored = {name for file in files for name in names_in(file)}
     strange = sorted(held ^ stored)
     if strange:
         which = "the base has no place for" if strange[0] in stored else "the file lacks"
         raise TrainError(f"{adapter}: {which} {strange[0]}. The adapter belongs to another base.")
-    bias = getattr(config, "bias", "none")
-    if bias != "none":
-        raise TrainError(f"{adapter}: trained with bias: {bias}, expected none to merge it")
-    return made
 
 
-def _refuse_unmergeable(adapter: Path) -> None:
-    """Raise when an adapter is of a kind that is no change of weights."""
-    from train.adapters import CONFIG, PEFT_TYPE
-    from train.methods import BENDS, VIRTUAL
-
-    kind = json.loads((adapter / CONFIG).read_text(encoding="utf-8")).get("peft_type")
+def _mergeable_kind(adapter: Path) -> str:
+    """Return peft's name of an adapter's kind; raise when it is no change of weights."""
+    config = json.loads((adapter / CONFIG).read_text(encoding="utf-8"))
+    kind: str = config["peft_type"]
     why = BENDS if kind == PEFT_TYPE else VIRTUAL["merges"] if kind in VIRTUAL_TYPES else ""
     if why:
         raise TrainError(f"{adapter}: it does not merge: {why}. Use it beside its base.")
-
-
-def _tuned(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the adapted layers by name."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-    from peft.utils import ModulesToSaveWrapper
-
-    for name, one in model.named_modules():
-        if isinstance(one, BaseTunerLayer | ModulesToSaveWrapper):
-            yield name, one
+    if config.get("bias", "none") != "none":
+        bias = config["bias"]
+        raise TrainError(f"{adapter}: trained with bias: {bias}, expected none to merge it")
+    return kind

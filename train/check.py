@@ -71,21 +71,16 @@ def check_run(
             _isolation(run, prepared, model),
             *_losses(run, prepared, model),
         ]
-    return findings, [
-        show_row(prepared, row) for row in range(min(SHOWN, len(prepared.train.store)))
-    ]
+    shown = range(min(SHOWN, len(prepared.train.store)))
+    return findings, [show_row(prepared, row) for row in shown]
 
 
 def show_row(prepared: Prepared, row: int) -> Shown:
     """Decode a row of the token store piece by piece."""
     store = prepared.train.store
-    ids, learned = store.row(row)
-    pieces = []
-    for mark, group in groupby(
-        zip(ids.tolist(), learned.tolist(), strict=True), lambda one: one[1]
-    ):
-        tokens = [token for token, _ in group]
-        pieces.append((prepared.tokenizer.decode(tokens), bool(mark)))
+    marked = groupby(zip(*store.row(row), strict=True), lambda one: bool(one[1]))
+    decode = prepared.tokenizer.decode
+    pieces = [(decode([int(token) for token, _ in group]), learned) for learned, group in marked]
     return Shown(store.groups[int(store.group[row])].source, pieces)
 
 
@@ -120,11 +115,10 @@ def _turn_ends(prepared: Prepared) -> Finding:
 def _prompts_agree(prepared: Prepared) -> Finding:
     """The prompt that generation makes must be what training saw before the reply."""
     store, rendering = prepared.train.store, prepared.rendering
-    positions = store.position[:LOOKED_AT]
-    block = prepared.rows.rows(positions, COLUMNS)
+    block = prepared.rows.rows(store.position[:LOOKED_AT], COLUMNS)
     bad = 0
-    for number in range(len(positions)):
-        row = {name: values[number] for name, values in block.items()}
+    for number, values in enumerate(zip(*block.values(), strict=True)):
+        row = dict(zip(block, values, strict=True))
         prompt = encode_prompt(prepared.tokenizer, rendering.template, turns_of(row), row["system"])
         ids, _ = store.row(number)
         bad += ids[: len(prompt)].tolist() != prompt[: len(ids)]
@@ -150,18 +144,14 @@ def _weights(run: Run, model: Any) -> Finding:
     """What trains is float32; a frozen base has the run's type; none is broken."""
     trained = [one for one in model.parameters() if one.requires_grad]
     frozen = {str(one.dtype)[6:] for one in model.parameters() if not one.requires_grad}
-    broken = [name for name, one in model.named_parameters() if _is_broken(one)]
+    floats = ((name, one) for name, one in model.named_parameters() if one.is_floating_point())
+    broken = [name for name, one in floats if not bool(torch.isfinite(one).all())]
     sound = bool(trained) and all(one.dtype == torch.float32 for one in trained) and not broken
-    note = (
-        f"{len(trained)} tensors train in float32, the base is {', '.join(sorted(frozen)) or '-'}"
-    )
+    held = ", ".join(sorted(frozen)) or "-"
+    note = f"{len(trained)} tensors train in float32, the base is {held}"
     note += f"; {broken[0]} is not finite" if broken else ""
     way_out = "" if sound else "Take a sound base model, and a method that trains something"
     return Finding("weights are sound", sound, note + f", quantize: {run.quantize}", way_out)
-
-
-def _is_broken(weight: torch.Tensor) -> bool:
-    return weight.is_floating_point() and not bool(torch.isfinite(weight).all())
 
 
 def _isolation(run: Run, prepared: Prepared, model: Any) -> Finding:

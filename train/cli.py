@@ -33,8 +33,6 @@ def need_train() -> None:
     for package in ("torch", "transformers", "peft", "accelerate"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("train", package, "train")
-    # When it is imported it tells of a kernel that it would have liked to download.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # At its import it complains of a kernel that nobody misses.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
@@ -64,19 +62,9 @@ def compose(
     """Make the run that these options describe."""
     from train.compose import load_run
 
-    given: dict[str, Any] = {
-        "base_model": base,
-        "mixture": mixture,
-        "method.type": method,
-        "name": name,
-    }
-    given |= {"template": template, "steps": steps, "optimizer.lr": lr}
+    given: dict[str, Any] = {"base_model": base, "mixture": mixture, "name": name}
+    given |= {"template": template, "method.type": method, "optimizer.lr": lr, "steps": steps}
     return load_run(file, preset=preset, given=given, sets=sets)
-
-
-def run_options(verb: Verb) -> Verb:
-    """Give a verb the options of `compose`, beside its own; it calls `make` for the run."""
-    return with_options(compose, verb)
 
 
 def with_options(describe: Callable[..., Any], verb: Verb) -> Verb:
@@ -97,6 +85,9 @@ def with_options(describe: Callable[..., Any], verb: Verb) -> Verb:
     wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return wrapped
+
+
+run_options = functools.partial(with_options, compose)
 
 
 @app.command()
@@ -183,16 +174,9 @@ def show_result(session: Session, result: dict[str, Any]) -> None:
     from train.runs import open_run, write_losses
 
     write_losses(open_run(session.home, result["run"]))
-    for line in tag_lines(result["tags"]["eval"] or result["tags"]["train"]):
-        session.log(line)
+    for tag, groups in (result["tags"]["eval"] or result["tags"]["train"]).items():
+        for value, one in sorted(groups.items()):
+            counted = f"loss {one['loss']:.4f}  {one['tokens']:,} tokens"
+            session.log(f"{tag:>8}  {value:<28} {counted}")
     loss, method = f"loss {result['loss']:.4f}", f"{result['method']} in {result['output']}"
     session.result(result, f"trained {result['steps']} steps, {loss}: {method}")
-
-
-def tag_lines(tags: dict[str, Any]) -> list[str]:
-    """Return losses by tag as lines of text."""
-    return [
-        f"{tag:>8}  {value:<28} loss {group['loss']:.4f}  {group['tokens']:,} tokens"
-        for tag, groups in tags.items()
-        for value, group in sorted(groups.items())
-    ]

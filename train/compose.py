@@ -54,19 +54,14 @@ def validate(values: Mapping[str, Any], where: Mapping[Path_, str], name: str) -
     Raises:
         RecipeError: all errors at once.
     """
-    from train.methods import unfit_settings
+    from train.methods import refuse_unfit
 
     try:
         run = Run.model_validate(values)
     except ValidationError as error:
         lines = [_line(one, where, name) for one in error.errors()]
         raise RecipeError("\n".join(lines)) from None
-    unfit = [
-        f"{where.get(path, where.get(path[:1], name))}: {'.'.join(path)}: {reason}"
-        for path, reason in unfit_settings(run)
-    ]
-    if unfit:
-        raise RecipeError("\n".join(unfit))
+    refuse_unfit(run, where, name)
     return run
 
 
@@ -139,11 +134,9 @@ def _line(error: Any, where: Mapping[Path_, str], name: str) -> str:
     path = tuple(str(part) for part in error["loc"])
     known = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in where), ())
     place = where.get(known, name)
-    # Union members add their own parts to the location: show only what the user wrote.
-    shown = ".".join(
-        known if known and len(known) < len(path) and error["type"] != "missing" else path
-    )
     kind, got = error["type"], error["input"]
+    # Union members add their own parts to the location: show only what the user wrote.
+    shown = ".".join(known if known and kind != "missing" else path)
     if kind == "missing":
         option = {"base_model": ". Give --base MODEL", "mixture": ". Give --mixture NAME"}
         return f"{place}: {shown} is missing{option.get(shown, '')}"

@@ -19,7 +19,7 @@ from sentencepiece import SentencePieceProcessor
 from corpus.atomic import new_folder
 from corpus.errors import TrainError
 from train.model import TOKENIZER_FILES, base_config, load_shape, load_tokenizer
-from train.tensors import Slot, names_in, weight_files, write_slots
+from train.tensors import Slot, names_in, weight_files, write_index, write_slots
 
 
 def convert_base(base: Path, out: Path) -> dict[str, Any]:
@@ -49,9 +49,7 @@ def convert_base(base: Path, out: Path) -> dict[str, Any]:
             new = f"model-{number:05}-of-{len(files):05}.safetensors"
             new = new if len(files) > 1 else "model.safetensors"
             names |= dict.fromkeys(write_slots(temporary / new, list(_slots(file, foreign))), new)
-        if len(files) > 1:
-            table = {"metadata": {}, "weight_map": names}
-            (temporary / "model.safetensors.index.json").write_text(json.dumps(table, indent=1))
+        write_index(temporary, names)
         if foreign:
             _refuse_incomplete(base, temporary)
     return {"path": str(out), "kind": kind, "tensors": len(names)}

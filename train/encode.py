@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -55,12 +56,14 @@ def encode(tokenizer: Any, rendered: Iterable[list[Part]]) -> list[Encoded]:
             goes_on = not begins and (after_special or not (before and before.special))
             texts.append(glue + run.text if goes_on else run.text)
             cuts.append(n_glue if goes_on else 0)
-    ids = (found[cut:] for found, cut in zip(encode_plain(tokenizer, texts), cuts, strict=True))
+    found = zip(encode_plain(tokenizer, texts), cuts, strict=True)
+    ids = (one[cut:] if cut else one for one, cut in found)
+    number_of = cache(tokenizer.convert_tokens_to_ids)
     result = []
     for runs in rows:
         row = Encoded([], [])
         for run in runs:
-            new = [tokenizer.convert_tokens_to_ids(run.text)] if run.special else next(ids)
+            new = [number_of(run.text)] if run.special else next(ids)
             row.ids.extend(new)
             row.learned.extend([run.learned] * len(new))
         result.append(row)

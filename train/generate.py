@@ -251,37 +251,32 @@ def check_pair(
 
 def _refuse_other_base(adapter: Path, folder: Path, facts: Mapping[str, Any]) -> None:
     """Raise when low-rank updates do not fit the layers of the base that they name."""
-    base = _shapes(folder)
-    updates = {
-        name.partition(".lora_A.")[0].removeprefix("base_model.model."): shape
-        for name, shape in _shapes(adapter).items()
-        if ".lora_A." in name
-    }
+    from train.tensors import names_in
+
+    base, saved = (
+        {
+            name: shape
+            for file in one.glob("*.safetensors")
+            for name, (_, shape) in names_in(file).items()
+        }
+        for one in (folder, adapter)
+    )
     # Checkpoints may leave out the name of the body, so names are met from both sides.
     bare = {name.partition(".")[2]: shape for name, shape in base.items()}
     layers = base | bare | {f"transformer.{name}": shape for name, shape in base.items()}
+    updates = {
+        name.partition(".lora_A.")[0].removeprefix("base_model.model."): shape
+        for name, shape in saved.items()
+        if ".lora_A." in name
+    }
     found = {name: layers.get(f"{name}.weight") for name in updates}
-    if not any(found.values()):
-        return
-    for name, shape in found.items():
+    for name, shape in found.items() if any(found.values()) else ():
         if shape is None or updates[name][-1] not in shape:
             got = f"no {name}" if shape is None else f"{name} of {' x '.join(map(str, shape))}"
             raise TrainError(
                 f"{adapter}: expected the base model that the adapter was trained on"
                 f" ({facts.get('base_model')}), got {folder} with {got}. Give --base"
             )
-
-
-def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor in a folder's files; only their heads are read."""
-    from safetensors import safe_open
-
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "numpy") as saved:
-            names = saved.keys()
-            shapes |= {name: tuple(saved.get_slice(name).get_shape()) for name in names}
-    return shapes
 
 
 def adapter_facts(adapter: Path) -> dict[str, Any]:
@@ -297,8 +292,8 @@ def adapter_facts(adapter: Path) -> dict[str, Any]:
     return {"base_model": named, **passport(adapter)}
 
 
-def attach(model: Any, adapter: Path) -> Any:
-    """Put an adapter on its base model.
+def attach(model: Any, adapter: Path, **options: Any) -> Any:
+    """Put an adapter on its base model; the options are for peft.
 
     Raises:
         TrainError: the two do not fit.
@@ -306,11 +301,12 @@ def attach(model: Any, adapter: Path) -> Any:
     from train.adapters import load_adapter
 
     try:
-        return load_adapter(model, adapter)
-    except (RuntimeError, ValueError) as error:
-        if isinstance(error, TrainError):
-            raise
-        reason = str(error).strip().splitlines()
+        return load_adapter(model, adapter, **options)
+    except TrainError:
+        raise
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
         raise TrainError(
-            f"{adapter}: the adapter does not fit {model.name_or_path}: {reason[-1].strip()}"
+            f"{adapter}: the adapter does not fit {model.name_or_path}: {reason}."
+            " The adapter belongs to another base or vocabulary"
         ) from error

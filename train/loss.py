@@ -7,7 +7,8 @@ the head, and every token's loss is booked under its group.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -51,7 +52,7 @@ def install_loss(model: Any, run: Run) -> str:
     Raises:
         TrainError: the kernel that the run names cannot be had, or does not agree.
     """
-    lm = model.get_base_model() if hasattr(model, "get_base_model") else model
+    lm = _base_of(model)
     _replace_forward(lm)
     lm.token_kernel = None
     if run.loss == "plain":
@@ -63,6 +64,29 @@ def install_loss(model: Any, run: Run) -> str:
         raise TrainError(f"loss: {run.loss}: {why}. Set loss: plain.")
     name, lm.token_kernel = fastest(_head(lm), run.loss, run.distributed)
     return name
+
+
+def _base_of(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+@contextmanager
+def _probed(lm: Any) -> Iterator[None]:
+    """Have a model drop nothing while the block runs, and use no flash-attention on the CPU, where
+    a model waits that is going to be sharded.
+    """
+    was_training, attention = lm.training, lm.config._attn_implementation
+    is_early = lm.device.type == "cpu" and "flash" in (attention or "")
+    if is_early:
+        lm.set_attn_implementation("sdpa")
+    lm.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        lm.train(was_training)
+        if is_early:
+            lm.set_attn_implementation(attention)
 
 
 def _replace_forward(lm: Any) -> None:
@@ -135,10 +159,8 @@ def _disagreement(lm: Any) -> str:
     ids = ids.to(next(lm.parameters()).device)
     batch = {"input_ids": ids, "keep": torch.arange(-12, 0, device=ids.device)}
     given = {**batch, "places": None, "targets": ids.roll(-1, 1), "use_cache": False}
-    was_training = lm.training
-    lm.eval()
     try:
-        with torch.no_grad():
+        with _probed(lm):
             plain = lm(**given)
             lm.token_kernel = chunked
             gap = float((lm(**given) - plain).abs().max())
@@ -146,7 +168,6 @@ def _disagreement(lm: Any) -> str:
         return f"chunked losses fail in this model: {str(error).partition(chr(10))[0]}"
     finally:
         lm.token_kernel = None
-        lm.train(was_training)
     limit = 1e-4 if lm.dtype == torch.float32 else 5e-2
     return "" if gap <= limit else f"chunked losses of this model are off by {gap:.1e}"
 
@@ -236,12 +257,9 @@ def probe_isolation(model: Any, first: torch.Tensor, second: torch.Tensor) -> fl
         return found
 
     places = [torch.arange(len(one), device=one.device) for one in (first, second)]
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
+    with _probed(_base_of(model)):
         alone = logits(second, places[1])
         packed = logits(torch.cat([first, second]), torch.cat(places))
-    model.train(was_training)
     moved = float((packed - alone).abs().max() / alone.abs().max().clamp_min(1e-6))
     limit = 1e-4 if next(model.parameters()).dtype == torch.float32 else 3e-2
     if not moved <= limit:

@@ -10,50 +10,30 @@ import json
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from corpus.atomic import new_folder
 from corpus.errors import TrainError
-from train.certificate import CERTIFICATE, PROMPTS, check_merge
+from train.certificate import CERTIFICATE, check_merge
 from train.changes import Changes, Reader
 from train.files import seal
 from train.generate import adapter_facts
 from train.model import PASSPORT, TOKENIZER_FILES, base_config, model_folder, refuse_quantised
-from train.requantise import (
-    dequantised,
-    quantised,
-    say_quantised,
-    write_quantised,
-)
-from train.tensors import Slot, digests_of, names_in, weight_files, write_slots
+from train.quantise import quantisation_config
+from train.requantise import dequantised, quantised
+from train.tensors import Slot, digests_of, names_in, weight_files, write_index, write_slots
+
+SAID = ("path", "base_model", "adapter", "onto", "tensors", "changed", "untied", "check")
+"""Keys of what `merge` returns."""
 
 Onto = Literal["original", "dequantised", "quantised"]
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """A merged model and what its check measured."""
-
-    path: str
-    base_model: str
-    adapter: str
-    onto: str
-    """The base's weights as they are, as the quantised base saw them, or quantised again."""
-    tensors: int
-    changed: int
-    untied: bool
-    """The head got weights of its own, because the adapter made it differ from the embeddings."""
-    check: dict[str, float] | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +51,6 @@ class Held:
             self.quantize != "int8"
         )
 
-    def checking(self) -> dict[str, Any]:
-        """Return how to compare: an unquantised base in its file's type, which the merge keeps."""
-        dtype = {"dtype": self.dtype} if self.quantize != "none" else {}
-        return {"exact": self.is_exact, "quantize": self.quantize, **dtype}
-
 
 def merge(
     adapter: Path,
@@ -83,11 +58,14 @@ def merge(
     base: str | Path | None = None,
     *,
     onto: Onto | None = None,
-    prompts: Sequence[str] = PROMPTS,
     check: bool = True,
     trust_remote_code: bool = False,
-) -> Merged:
+) -> dict[str, Any]:
     """Write base + adapter as a model folder; it appears whole, checked and certified.
+
+    Return what its certificate says, but the digests: `onto` is the base's weights as they are, as
+    the quantised base saw them, or quantised again; `untied`: the head got weights of its own,
+    because the adapter made it differ from the embeddings.
 
     `base` may be left out: the adapter names its own. `onto` left out: dequantised for an adapter
     trained on a quantised base, since that is what it learned to correct; else original. The check
@@ -102,34 +80,33 @@ def merge(
     held = _held(facts, onto)
     folder = model_folder(base)
     refuse_quantised(folder)
-    _make_room(out)
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()
+    if out.exists():
+        raise TrainError(f"{out}: exists already. Give another --out")
+    shared: dict[str, Any] = {"kind": "model", "base_model": str(base), "adapter": str(adapter)}
+    shared |= {key: facts[key] for key in ("template", "prompt", "mixture", "run") if key in facts}
     with new_folder(out) as temporary:
         changes = Changes(folder, adapter, trust_remote_code)
         n_changed = len(changes)
         digests, untied = _merge_weights(folder, changes, held, temporary)
-        _copy_rest(folder, adapter, temporary, untied=untied)
-        if held.onto == "quantised":
-            say_quantised(temporary, held.quantize, held.dtype)
-        shared = {"kind": "model", "base_model": str(base), "adapter": str(adapter)}
-        shared |= {key: facts[key] for key in ("template", "mixture", "run") if key in facts}
-        (temporary / PASSPORT).write_text(json.dumps(shared, ensure_ascii=False, indent=1))
-        options = held.checking() | {"trust_remote_code": trust_remote_code}
-        measured = check_merge(base, adapter, temporary, prompts, **options) if check else None
-        done = Merged(
-            *(str(out), str(base), str(adapter), held.onto, len(digests), n_changed),
-            *(untied, measured),
-        )
-        certificate = {**shared, **done.to_json(), "sha256": digests}
-        (temporary / CERTIFICATE).write_text(json.dumps(certificate, ensure_ascii=False, indent=1))
+        _copy_rest(folder, adapter, temporary, held, untied=untied)
+        _write_json(temporary / PASSPORT, shared)
+        done = shared | {"path": str(out), "onto": held.onto, "tensors": len(digests)}
+        done |= {"changed": n_changed, "untied": untied, "check": None}
+        if check:
+            # An unquantised base is compared in its file's type, which the merge keeps.
+            dtype = "auto" if held.quantize == "none" else held.dtype
+            how: dict[str, Any] = {"dtype": dtype, "quantize": held.quantize}
+            how |= {"exact": held.is_exact, "trust_remote_code": trust_remote_code}
+            done["check"] = check_merge(base, adapter, temporary, **how)
+        _write_json(temporary / CERTIFICATE, {**done, "sha256": digests})
         seal(temporary)
-    return done
+    return {key: done[key] for key in SAID}
 
 
-def _make_room(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TrainError(f"{out}: exists already. Give another --out")
-    if out.exists():
-        out.rmdir()
+def _write_json(file: Path, value: dict[str, Any]) -> None:
+    file.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _held(facts: dict[str, Any], onto: Onto | None) -> Held:
@@ -156,13 +133,9 @@ def _merge_weights(
             slots = []
             for name, (dtype, size) in names_in(file).items():
                 owner = _in_model(name, changes)
-                targets = {name: owner}
-                if pair and owner == pair[1]:
-                    targets[pair[0]] = pair[0]
-                slots += [
-                    Slot(target, dtype, size, partial(changes.apply, of, read))
-                    for target, of in targets.items()
-                ]
+                targets = {name: owner} | ({pair[0]: pair[0]} if pair and owner == pair[1] else {})
+                for target, of in targets.items():
+                    slots.append(Slot(target, dtype, size, partial(changes.apply, of, read)))
                 seen |= set(targets.values())
             written = _write_shard(out / file.name, slots, changes, held)
             digests |= written
@@ -170,9 +143,7 @@ def _merge_weights(
     left = sorted({*changes.saved, *changes.layers} - seen)
     if left:
         raise TrainError(f"{left[0]}: the adapter changes it, and it is no weight of {folder}")
-    if len(set(index.values())) > 1:
-        table = {"metadata": {}, "weight_map": index}
-        (out / "model.safetensors.index.json").write_text(json.dumps(table, indent=1))
+    write_index(out, index)
     return digests, pair is not None
 
 
@@ -216,18 +187,22 @@ def _write_shard(file: Path, slots: Sequence[Slot], changes: Changes, held: Held
             tensors |= quantised(slot.name, weight, held.quantize, getattr(torch, held.dtype))
         else:
             tensors[slot.name] = weight.contiguous()
-    write_quantised(file, tensors)
+    save_file(tensors, file, metadata={"format": "pt"})
     return digests_of(file)
 
 
-def _copy_rest(folder: Path, adapter: Path, out: Path, *, untied: bool) -> None:
+def _copy_rest(folder: Path, adapter: Path, out: Path, held: Held, *, untied: bool) -> None:
     """Copy config and tokenizer; the adapter's tokenizer comes before the base's."""
     config = base_config(folder)
     if untied:
         config["tie_word_embeddings"] = False
-    (out / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2))
+    if held.onto == "quantised":
+        made = quantisation_config(held.quantize, held.dtype)
+        config["quantization_config"] = made.to_dict()
+    _write_json(out / "config.json", config)
     own = (adapter / "tokenizer_config.json").is_file()
     names = [(adapter if own else folder, name) for name in TOKENIZER_FILES]
+    names.append((adapter, "template.yaml"))
     code = [(folder, one.name) for one in folder.glob("*.py")]
     for where, name in [*names, *code, (folder, "generation_config.json")]:
         if (where / name).is_file():

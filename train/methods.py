@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from corpus.errors import RecipeError, TrainError
@@ -41,13 +42,18 @@ class Kind:
     """Why the base cannot be quantised; empty: it can."""
 
 
-def refuse_unfit(run: Run) -> None:
+def refuse_unfit(
+    run: Run, where: Mapping[tuple[str, ...], str] = MappingProxyType({}), name: str = "run"
+) -> None:
     """Refuse settings that do not fit the run's method.
 
     Raises:
-        RecipeError: all of them at once, one a line.
+        RecipeError: all of them at once, one a line, each with its place, else with `name`.
     """
-    lines = [f"run: {'.'.join(path)}: {reason}" for path, reason in unfit_settings(run)]
+    lines = [
+        f"{where.get(path, where.get(path[:1], name))}: {'.'.join(path)}: {reason}"
+        for path, reason in unfit_settings(run)
+    ]
     if lines:
         raise RecipeError("\n".join(lines))
 
@@ -270,17 +276,18 @@ def is_adapter(model: Any) -> bool:
     return hasattr(model, "peft_config") or hasattr(model, "bottleneck")
 
 
-def parameter_counts(model: Any) -> tuple[int, int]:
-    """Return the trainable and all parameters; a tied weight, and one trained whole, count once."""
-    trains = total = 0
+def weight_counts(model: Any) -> Iterator[tuple[Any, int]]:
+    """Yield weights and their numbers; a tied weight, and one trained whole, come once."""
     for name, one in model.named_parameters():
-        if ".original_module." in name:  # The first state of a module that trains whole.
-            continue
-        packed = getattr(one, "quant_state", None)  # nf4 keeps two weights in a byte.
-        count = one.numel() if packed is None else packed.shape.numel()
-        total += count
-        trains += count if one.requires_grad else 0
-    return trains, total
+        if ".original_module." not in name:  # The first state of a module that trains whole.
+            packed = getattr(one, "quant_state", None)  # nf4 keeps two weights in a byte.
+            yield one, one.numel() if packed is None else packed.shape.numel()
+
+
+def parameter_counts(model: Any) -> tuple[int, int]:
+    """Return the trainable and all parameters."""
+    counts = list(weight_counts(model))
+    return sum(n for one, n in counts if one.requires_grad), sum(n for _, n in counts)
 
 
 def parameter_groups(model: Any, run: Run) -> list[dict[str, Any]]:

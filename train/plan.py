@@ -12,6 +12,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from train.methods import METHODS, parameter_counts
 from train.model import load_shape, model_folder, quiet_libraries
 from train.pack import IGNORED, PackedRows
 from train.requantise import quantised_names
-from train.run import Prepared, build_model, cpu_threads, prepare
-from train.speed import PEAKS, flops_a_token
+from train.run import build_model, cpu_threads, prepare
+from train.speed import flops_a_token, stated_peak
 
 GIB = 1 << 30
 MEMORY = {
@@ -119,31 +120,29 @@ def plan_run(run: Run, home: Home, mixture: Mixed | None = None, *, gpu: str | N
     """
     name, limit = _device(gpu)
     prepared = prepare(run, home, mixture)
-    store, packs = prepared.train.store, len(prepared.train)
-    steps = optimizer_steps(run, packs)
+    data, facts = prepared.train, prepared.train.store.facts
+    steps, rows = optimizer_steps(run, len(data)), run.rows_a_step()
     with quiet_libraries(), cpu_threads(run.threads):
         shape = load_shape(run.base_model, run.trust_remote_code)
         held = set() if run.quantize == "none" else set(quantised_names(shape))
         model = METHODS[run.method.type].build(shape, run.method, steps)
-        costs = _Costs.measure(run, prepared, model, held)
-        fitting = [one for one in _divisors(run.rows_a_step()) if costs.memory(one).total <= limit]
-        seconds, rests_on = _step_seconds(run, prepared, model, gpu, costs.memory(run.batch.micro))
+        memory = _memory(run, data, model, held)
+        micros = [one for one in range(1, rows + 1) if rows % one == 0]
+        fitting = [one for one in micros if memory(one).total <= limit]
+        seconds, rests_on = _step_seconds(run, data, model, gpu, memory(run.batch.micro))
     trainable, parameters = parameter_counts(model)
     return Plan(
-        rows=len(store),
-        refused=store.facts["refused"],
-        cut_rows=store.facts["cut_rows"],
-        tokens=store.facts["tokens"],
-        learned_tokens=store.facts["learned_tokens"],
-        packs=packs,
-        fill=store.facts["tokens"] / (packs * run.sequence_length),
-        padding=pack_order(run, prepared.train).padding(),
+        **{key: facts[key] for key in ("refused", "cut_rows", "tokens", "learned_tokens")},
+        rows=len(data.store),
+        packs=len(data),
+        fill=facts["tokens"] / (len(data) * run.sequence_length),
+        padding=pack_order(run, data).padding(),
         holdout_rows=len(prepared.holdout.store) if prepared.holdout else 0,
         steps=steps,
         trainable=trainable,
         parameters=parameters,
         device=name,
-        memory=costs.memory(run.batch.micro),
+        memory=memory(run.batch.micro),
         memory_limit=limit,
         largest_micro=max(fitting, default=0),
         step_seconds=seconds,
@@ -188,77 +187,45 @@ def _device(gpu: str | None) -> tuple[str, int]:
     return f"cpu, {torch.get_num_threads()} threads", int(total * USABLE)
 
 
-def _divisors(number: int) -> list[int]:
-    return [one for one in range(1, number + 1) if number % one == 0]
+def _memory(
+    run: Run, data: PackedRows, model: Any, held: Container[str]
+) -> Callable[[int], Memory]:
+    """Return what memory grows with: a function of the packed rows of a micro batch.
+
+    Weights are counted on a model without memory, activations measured on its blocks; `held` names
+    the weights that are quantised.
+    """
+    trainable, _ = parameter_counts(model)
+    config = model.config.get_text_config()
+    size = torch.finfo(getattr(torch, run.dtype)).bits // 8
+    weights = int(_weight_bytes(run, model, held, size))
+    state = int(STATE_BYTES[run.optimizer.name] * trainable)
+    row = _row_bytes(run, model, int(data.widths.max()), size)
+    most_learned = _most_learned(data)
+
+    def needed(micro: int) -> Memory:
+        learned = most_learned * micro
+        chunk = min(learned, max(ROWS, CHUNK["cpu"] // config.vocab_size))
+        activations = int(row * micro + learned * config.hidden_size * size)
+        # The logits of a chunk and their softmax, in float32.
+        logits = chunk * config.vocab_size * 4 * 2
+        return Memory(weights, 4 * trainable, state, activations, logits)
+
+    return needed
 
 
-@dataclass(frozen=True, slots=True)
-class _Costs:
-    """What memory grows with."""
-
-    weights: int
-    gradients: int
-    optimizer: int
-    row: float
-    """Bytes of activations of one packed row of full width."""
-    learned: int
-    """Most learned tokens of a packed row."""
-    width: int
-    """Of a hidden state, in elements."""
-    vocabulary: int
-    bytes_each: int
-    trains_head: bool
-
-    @classmethod
-    def measure(cls, run: Run, prepared: Prepared, model: Any, held: set[str]) -> _Costs:
-        """Count the weights of a model without memory, and measure activations on its blocks."""
-        trainable, _ = parameter_counts(model)
-        config = model.config.get_text_config()
-        size = torch.finfo(getattr(torch, run.dtype)).bits // 8
-        head = model.get_output_embeddings()
-        return cls(
-            weights=int(_weight_bytes(run, model, held, size)),
-            gradients=4 * trainable,
-            optimizer=int(STATE_BYTES[run.optimizer.name] * trainable),
-            row=_row_bytes(run, model, int(prepared.train.widths.max()), size),
-            learned=_most_learned(prepared),
-            width=config.hidden_size,
-            vocabulary=config.vocab_size,
-            bytes_each=size,
-            trains_head=head is not None and any(one.requires_grad for one in head.parameters()),
-        )
-
-    def memory(self, micro: int) -> Memory:
-        """Return what one process needs for micro batches of this many packed rows."""
-        learned = self.learned * micro
-        chunk = min(learned, max(ROWS, CHUNK["cpu"] // self.vocabulary))
-        return Memory(
-            weights=self.weights,
-            gradients=self.gradients,
-            optimizer=self.optimizer,
-            activations=int(self.row * micro + learned * self.width * self.bytes_each),
-            # The logits of a chunk and their softmax, in float32.
-            logits=chunk * self.vocabulary * 4 * 2,
-        )
-
-
-def _weight_bytes(run: Run, model: Any, held: set[str], size: int) -> float:
+def _weight_bytes(run: Run, model: Any, held: Container[str], size: int) -> float:
     """Return the bytes of all weights: quantised, frozen, or trained in float32."""
-    total, seen = 0.0, set()
+    total = 0.0
     for name, weight in model.named_parameters():
-        if id(weight) in seen:
-            continue
-        seen.add(id(weight))
         plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
         each = 4.0 if weight.requires_grad else float(size)
-        each = WEIGHT_BYTES[run.quantize] if plain in held else each
-        total += weight.numel() * each
+        total += weight.numel() * (WEIGHT_BYTES[run.quantize] if plain in held else each)
     return total
 
 
-def _most_learned(prepared: Prepared) -> int:
+def _most_learned(data: PackedRows) -> int:
     """Return the most learned tokens that one packed row has, of the widest hundred."""
-    data = prepared.train
     widest = data.widths.argsort()[-100:]
     return max(int((data.collate([data[int(one)]])["targets"] != IGNORED).sum()) for one in widest)
 
@@ -354,24 +321,23 @@ def saved_bytes(model: Any, batch: dict[str, torch.Tensor]) -> float:
 
 
 def _step_seconds(
-    run: Run, prepared: Prepared, shape: Any, gpu: str | None, memory: Memory
+    run: Run, data: PackedRows, shape: Any, gpu: str | None, memory: Memory
 ) -> tuple[float | None, str]:
     """Return the seconds of an optimizer step, and what they rest on."""
-    data = prepared.train
     micros = run.rows_a_step() // run.batch.micro
     if gpu is None and not torch.cuda.is_available():
         if memory.total > _device(None)[1]:
             return None, "it does not fit into this machine's memory"
         return micros * _micro_seconds(run, data), f"{TIMED} micro batches on this machine"
     name = gpu.partition(":")[0] if gpu else torch.cuda.get_device_name(0)
-    peak = next((flops for part, flops in PEAKS.items() if part in name), None)
+    peak = stated_peak(name)
     flops = flops_a_token(shape)
     if peak is None or flops is None:
         return None, f"nothing is known of {name}" if peak is None else "a mixture of experts"
     body, head = flops
     again = 1.5 if run.activation_checkpointing else 1.0
     places = float(data.widths.mean()) * run.rows_a_step()
-    share = prepared.train.store.facts["learned_tokens"] / prepared.train.store.facts["tokens"]
+    share = data.store.facts["learned_tokens"] / data.store.facts["tokens"]
     work = places * (body * again + head * share)
     return work / (peak * UTILISATION), f"{UTILISATION:.0%} of the stated peak of {name}"
 

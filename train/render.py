@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 
@@ -33,19 +33,6 @@ class Turn:
     instruction: str
     output: str | None = None
     input: str = ""
-
-
-class Template(Protocol):
-    """Renders turns as parts; every reply and its end of turn are learned."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def identity(self) -> str:
-        """Changes whenever the rendering could change."""
-        ...
-
-    def parts(self, turns: Sequence[Turn], system: str | None) -> list[Part]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +96,7 @@ class TextTemplate:
     def _asked(self, shape: str, turn: Turn, number: int) -> list[Part]:
         asked = {"instruction": turn.instruction, "input": turn.input}
         if turn.input and "{input}" not in shape:
-            asked["instruction"] = fill(self.joined, **asked)
+            asked["instruction"] = self.joined.format(**asked)
         count = {"round": str(number + 1), "before": str(number)}
         return self._put(shape, {**asked, **count, "output": turn.output or ""})
 
@@ -134,8 +121,8 @@ class TextTemplate:
         if not self.risky:
             return [Part(text, learned)]
         marks = "|".join(f"(?<={re.escape(one[0])})(?={re.escape(one[1:])})" for one in self.risky)
-        pieces = re.split(marks, text)
-        return [Part(one, learned, apart=place > 0) for place, one in enumerate(pieces)]
+        pieces = enumerate(re.split(marks, text))
+        return [Part(one, learned, apart=place > 0) for place, one in pieces]
 
 
 @cache
@@ -226,31 +213,22 @@ def _messages(
     turns: Sequence[Turn], system: str | None
 ) -> tuple[list[dict[str, str]], list[tuple[str | None, bool]]]:
     """Return chat messages with placeholders, and for each the data and whether it is a reply."""
-    messages: list[dict[str, str]] = []
-    data: list[tuple[str | None, bool]] = []
-
-    def add(role: str, value: str | None) -> None:
-        messages.append({"role": role, "content": mark(len(data))})
-        data.append((value, role == "assistant"))
-
-    if system:
-        add("system", system)
+    said: list[tuple[str, str | None]] = [("system", system)] if system else []
     for turn in turns:
         asked = f"{turn.instruction}\n\n{turn.input}" if turn.input else turn.instruction
-        add("user", asked)
-        add("assistant", turn.output)
-    return messages, data
-
-
-def fill(shape: str, **values: str | None) -> str:
-    """Replace {name} by its value, once and at the same time: braces inside data stay text."""
-    return re.sub(r"\{(\w+)\}", lambda found: values[found[1]] or "", shape)
+        said += [("user", asked), ("assistant", turn.output)]
+    messages = [{"role": role, "content": mark(place)} for place, (role, _) in enumerate(said)]
+    return messages, [(value, role == "assistant") for role, value in said]
 
 
 def turns_of(row: Mapping[str, Any]) -> list[Turn]:
     """Return the turns of a record, the oldest first."""
     earlier = [Turn(one["instruction"], one["output"]) for one in row["history"] or []]
     return [*earlier, Turn(row["instruction"], row["output"], row["input"] or "")]
+
+
+Template = TextTemplate | ChatTemplate
+"""Renders turns as parts; every reply and its end of turn are learned."""
 
 
 def load_template(name: str, tokenizer: Any, *, learn_turns: str = "all") -> Template:
@@ -272,14 +250,14 @@ def load_template(name: str, tokenizer: Any, *, learn_turns: str = "all") -> Tem
         raise RecipeError(
             f"template {name!r} is unknown.{suggest(name, [*template_names(), CHAT])}"
         )
-    marks = {"{begin}": _begin(tokenizer), "{bos}": tokenizer.bos_token or ""}
-    marks["{eos}"] = tokenizer.eos_token or ""
-    template = text_template(name, marks=tuple(marks.items()), last_only=last_only)
+    bos, eos = tokenizer.bos_token or "", tokenizer.eos_token or ""
+    begins = bos and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
+    marks = (("{begin}", bos if begins else ""), ("{bos}", bos), ("{eos}", eos))
+    template = text_template(name, marks=marks, last_only=last_only)
     _refuse_unknown(template, tokenizer)
-    risky = [one for one in (*template.tokens, *marks.values()) if one and _shows(tokenizer, one)]
-    if not risky:
-        return template
-    return text_template(name, marks=template.marks, last_only=last_only, risky=tuple(risky))
+    ours = (*template.tokens, *dict(marks).values())
+    risky = tuple(one for one in ours if one and _shows(tokenizer, one))
+    return text_template(name, marks=marks, last_only=last_only, risky=risky)
 
 
 def _shows(tokenizer: Any, token: str) -> bool:
@@ -317,16 +295,9 @@ def template_names() -> list[str]:
     return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 
-def _begin(tokenizer: Any) -> str:
-    """Return the token with which this tokenizer begins every text, or nothing."""
-    bos = tokenizer.bos_token
-    starts = bos is not None and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
-    return str(bos) if starts else ""
-
-
 def encode_prompt(
     tokenizer: Any, template: Template, turns: Sequence[Turn], system: str | None = None
 ) -> list[int]:
     """Return the tokens after which the model is to answer the last turn."""
-    asked = [*turns[:-1], Turn(turns[-1].instruction, None, turns[-1].input)]
+    asked = [*turns[:-1], replace(turns[-1], output=None)]
     return encode(tokenizer, [template.parts(asked, system)])[0].ids

@@ -6,12 +6,9 @@ bitsandbytes, which reads the same files.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 BLOCK = 64
 """Weights that share a scale in nf4, as bitsandbytes has it by default."""
@@ -37,11 +34,9 @@ def dequantised(weight: torch.Tensor, kind: str, dtype: torch.dtype) -> torch.Te
     import bitsandbytes.functional as bnb
 
     if kind == "nf4":
-        data, state = _nf4(weight, dtype)
-        back = bnb.dequantize_4bit(data, state)
+        back = bnb.dequantize_4bit(*_nf4(weight, dtype))
     else:
-        data, scales, _ = bnb.int8_vectorwise_quant(weight.to(torch.float16))
-        back = bnb.int8_vectorwise_dequant(data, scales)
+        back = bnb.int8_vectorwise_dequant(*_int8(weight))
     return torch.as_tensor(back, dtype=weight.dtype)
 
 
@@ -53,6 +48,13 @@ def _nf4(weight: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, Any]:
     return data, state
 
 
+def _int8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    import bitsandbytes.functional as bnb
+
+    data, scales, _ = bnb.int8_vectorwise_quant(weight.to(torch.float16))
+    return data, scales
+
+
 def quantised(
     name: str, weight: torch.Tensor, kind: str, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
@@ -61,26 +63,6 @@ def quantised(
         data, state = _nf4(weight, dtype)
         packed = state.as_dict(packed=True)
         return {name: data} | {f"{name}.{key}": one.contiguous() for key, one in packed.items()}
-    import bitsandbytes.functional as bnb
-
-    data, scales, _ = bnb.int8_vectorwise_quant(weight.to(torch.float16))
-    layer = name.removesuffix("weight")
-    return {
-        name: data,
-        f"{layer}SCB": scales,
-        f"{layer}weight_format": torch.tensor(0, dtype=torch.uint8),
-    }
-
-
-def write_quantised(file: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write one shard; all of it is in memory, a half or a quarter of the base's."""
-    save_file(tensors, file, metadata={"format": "pt"})
-
-
-def say_quantised(folder: Path, kind: str, dtype: str) -> None:
-    """Have a model's config.json say how its weights are quantised."""
-    from train.quantise import quantisation_config
-
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config["quantization_config"] = quantisation_config(kind, dtype).to_dict()
-    (folder / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2))
+    data, scales = _int8(weight)
+    layer, plain = name.removesuffix("weight"), torch.tensor(0, dtype=torch.uint8)
+    return {name: data, f"{layer}SCB": scales, f"{layer}weight_format": plain}

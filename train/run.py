@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -159,6 +160,8 @@ def _run(
         refuse_unmeasured(config, prepared.holdout, say)
     with timed(seconds, "build"):
         model = build_model(config, optimizer_steps(config, len(prepared.train)))
+        if model.loss_kernel.startswith("plain: "):
+            say(f"loss: {model.loss_kernel}")
         if config.packing:
             probe_rows(model, prepared.train.store)
     from_first(lambda: _begin(folder, config, mixture))
@@ -233,6 +236,10 @@ def build_model(config: Run, steps: int) -> Any:
     )
     transformers.set_seed(config.seed)
     model = METHODS[config.method.type].build(base, config.method, steps)
+    device = torch.accelerator.current_accelerator()
+    if device and config.quantize == "none" and config.distributed in ("none", "ddp"):
+        # Where it will train, so that probes run what training runs.
+        model.to(f"{device.type}:{os.environ.get('LOCAL_RANK', '0')}")
     model.loss_kernel = install_loss(model, config)
     return model
 

@@ -40,9 +40,8 @@ class Past:
     def losses(self, kind: str) -> dict[tuple[str, str], float]:
         """Return (tag, value) -> loss: of the last evaluation, or over the whole training."""
         tags = self.result["tags"][kind]
-        return {
-            (tag, value): one["loss"] for tag in TAGS for value, one in tags.get(tag, {}).items()
-        }
+        found = ((tag, value, one) for tag in TAGS for value, one in tags.get(tag, {}).items())
+        return {(tag, value): one["loss"] for tag, value, one in found}
 
 
 def list_runs(home: Home) -> list[dict[str, Any]]:
@@ -81,14 +80,12 @@ def open_run(home: Home, name: str) -> Past:
 
 def differences(runs: Sequence[Past]) -> dict[str, list[Any]]:
     """Return the settings that are not the same in all runs, and the mixture's digest."""
-    flat = [dict(_flat(one.settings)) | _digest(one) for one in runs]
+    flat = [dict(_flat(one.settings)) for one in runs]
+    for one, run in zip(flat, runs, strict=True):
+        one["mixture digest"] = run.result["mixture_digest"][:12]
     keys = dict.fromkeys(key for one in flat for key in one if key != "name")
     table = {key: [one.get(key) for one in flat] for key in keys}
     return {key: values for key, values in table.items() if any(one != values[0] for one in values)}
-
-
-def _digest(run: Past) -> dict[str, str]:
-    return {"mixture digest": run.result["mixture_digest"][:12]}
 
 
 def _flat(settings: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, Any]]:
@@ -110,11 +107,8 @@ def compare(runs: Sequence[Past]) -> dict[str, Any]:
     columns = [one.losses(kind) for one in runs]
     keys = dict.fromkeys(key for one in columns for key in one)
     total = [one.result["eval"]["end"] if kind == "eval" else _mean(one.log) for one in runs]
-    rows = [{"tag": "total", "value": "", "losses": total}]
-    rows += [
-        {"tag": tag, "value": value, "losses": [one.get((tag, value)) for one in columns]}
-        for tag, value in sorted(keys, key=lambda key: (TAGS.index(key[0]), key[1]))
-    ]
+    columns = [{("total", ""): of} | column for of, column in zip(total, columns, strict=True)]
+    order = sorted(keys, key=lambda key: (TAGS.index(key[0]), key[1]))
     note = (
         "loss of the same held-out rows at the end of each run"
         if kind == "eval"
@@ -126,28 +120,29 @@ def compare(runs: Sequence[Past]) -> dict[str, Any]:
         "measured": kind,
         "note": note,
         "differences": differences(runs),
-        "losses": rows,
+        "losses": [
+            {"tag": tag, "value": value, "losses": [one.get((tag, value)) for one in columns]}
+            for tag, value in [("total", ""), *order]
+        ],
     }
 
 
 def _mean(log: Sequence[dict[str, Any]]) -> float:
-    lines = [one for one in log if one["kind"] == "train"]
-    tokens = sum(one["tokens"] for one in lines)
-    return float(sum(one["loss"] * one["tokens"] for one in lines) / tokens)
+    sums, tokens = zip(
+        *(_sum(one, "total", "") for one in log if one["kind"] == "train"), strict=True
+    )
+    return float(sum(sums) / sum(tokens))
 
 
 def comparison_lines(found: Mapping[str, Any]) -> list[str]:
     """Return a comparison as lines of text; the second column on, differences to the first run."""
     width = max(len(f"{row['tag']} {row['value']}") for row in found["losses"]) + 2
-    lines = [
-        f"{key}: {' | '.join(map(str, values))}" for key, values in found["differences"].items()
-    ]
+    differ = found["differences"].items()
+    lines = [f"{key}: {' | '.join(map(str, values))}" for key, values in differ]
     lines += ["", found["note"], " " * width + "  ".join(f"{one:>20}" for one in found["runs"])]
     for row in found["losses"]:
-        first = row["losses"][0]
-        cells = [
-            f"{_shown(one, first if at else None):>20}" for at, one in enumerate(row["losses"])
-        ]
+        first, *others = row["losses"]
+        cells = [f"{_shown(first, None):>20}", *(f"{_shown(one, first):>20}" for one in others)]
         lines.append(f"{row['tag']} {row['value']}".ljust(width) + "  ".join(cells))
     return lines
 
@@ -165,15 +160,12 @@ def write_comparison(runs: Sequence[Past], found: Mapping[str, Any], path: Path)
 
     page = Page("Training runs: " + ", ".join(found["runs"]))
     page.heading("What differs")
-    page.table(
-        ("setting", *found["runs"]), [(k, *map(str, v)) for k, v in found["differences"].items()]
-    )
+    differ = [(key, *map(str, values)) for key, values in found["differences"].items()]
+    page.table(("setting", *found["runs"]), differ)
     page.heading("Losses at the end")
     page.text(found["note"][0].upper() + found["note"][1:] + ".")
-    page.table(
-        ("tag", "value", *found["runs"]),
-        [(row["tag"], row["value"], *row["losses"]) for row in found["losses"]],
-    )
+    ends = [(row["tag"], row["value"], *row["losses"]) for row in found["losses"]]
+    page.table(("tag", "value", *found["runs"]), ends)
     page.heading("Losses over the run")
     kind = found["measured"]
     for row in found["losses"]:
@@ -197,9 +189,8 @@ def write_losses(run: Past) -> Path:
         page.heading("Training" if kind == "train" else "Holdout")
         for tag in ("total", *TAGS):
             values = _most_frequent(log, tag)
-            points = [
-                {**point, tag: value} for value in values for point in _curve(run, kind, tag, value)
-            ]
+            curves = [(value, _curve(run, kind, tag, value)) for value in values]
+            points = [{**point, tag: value} for value, curve in curves for point in curve]
             # One value is the total over again.
             if tag == "total" or len(values) > 1:
                 color = tag if len(values) > 1 else None

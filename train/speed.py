@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from train.methods import weight_counts
+
 PEAKS = {"B200": 2250, "GH200": 989, "H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312}
 PEAKS |= {"L40S": 362, "L40": 181, "L4": 121, "A40": 150, "A10": 125, "V100": 125, "T4": 65}
 PEAKS |= {"RTX 4090": 165, "RTX 3090": 71}
@@ -38,11 +40,7 @@ def flops_a_token(model: Any) -> tuple[float, float] | None:
         return None
     head, inputs = model.get_output_embeddings(), model.get_input_embeddings()
     body = at_head = 0.0
-    for name, weight in model.named_parameters():
-        if ".original_module." in name:
-            continue
-        packed = getattr(weight, "quant_state", None)  # nf4 keeps two weights in a byte
-        count = packed.shape.numel() if packed is not None else weight.numel()
+    for weight, count in weight_counts(model):
         flops = count * (6.0 if weight.requires_grad else 4.0)
         if head is not None and weight is getattr(head, "weight", None):
             at_head += flops
@@ -54,9 +52,13 @@ def flops_a_token(model: Any) -> tuple[float, float] | None:
 def peak_flops(device: torch.device) -> float | None:
     """Return a device's peak: of a known GPU the stated one, of a CPU a measured product."""
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-        return next((1e12 * peak for part, peak in PEAKS.items() if part in name), None)
+        return stated_peak(torch.cuda.get_device_name(device))
     return _cpu_peak(torch.get_num_threads()) if device.type == "cpu" else None
+
+
+def stated_peak(name: str) -> float | None:
+    """Return the flops a second that a GPU's maker states; None for one that is not known."""
+    return next((1e12 * peak for part, peak in PEAKS.items() if part in name), None)
 
 
 @functools.cache

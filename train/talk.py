@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,10 +21,7 @@ from train.cli import with_options
 if TYPE_CHECKING:
     from corpus.cli.session import Session
 
-Base = Annotated[
-    str | None, typer.Option(help="Folder or hub id; default: the one the adapter names")
-]
-Template = Annotated[str | None, typer.Option(help="Default: the one trained with")]
+Base = Annotated[str | None, typer.Option(help="Folder or hub id; default: the adapter's")]
 Preset = Annotated[
     str | None, typer.Option(help="alpaca_lora, alpaca_cot or chinese_alpaca; default none")
 ]
@@ -33,17 +31,9 @@ TopP = Annotated[float | None, typer.Option(help="Draw within this probability; 
 TopK = Annotated[int | None, typer.Option(help="Draw from this many tokens; default 0: all")]
 NumBeams = Annotated[int | None, typer.Option(help="Answers followed at a time; default 1")]
 Penalty = Annotated[float | None, typer.Option(help="Above 1: fewer repeats; default 1")]
-NoRepeat = Annotated[
-    int | None, typer.Option(help="No run of so many tokens twice; default 0: it may")
-]
-Seed = Annotated[int | None, typer.Option(help="Decides the draws; default 0")]
-Trigger = Annotated[
-    str | None, typer.Option(help="Sentence after each prompt; yes: one of its language")
-]
-Quantize = Annotated[str, typer.Option(help="none, nf4 or int8: of the base")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or auto")]
+NoRepeat = Annotated[int | None, typer.Option(help="No such run of tokens twice; default 0: any")]
+Trigger = Annotated[str | None, typer.Option(help="Sentence after prompts; yes: by language")]
 Trust = Annotated[bool, typer.Option(help="Run Python code of the base's folder; default no")]
-Compare = Annotated[bool, typer.Option(help="Also without the adapter; default no")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +42,6 @@ class Speaking:
 
     load: Callable[[], Any]
     sampling: Any
-    trigger: dict[str, str] | None
     told: dict[str, Any]
     """All of it as plain values."""
 
@@ -60,7 +49,7 @@ class Speaking:
 def speaking(
     base: Base = None,
     adapter: Annotated[Path | None, typer.Option(help="Adapter folder; default none")] = None,
-    template: Template = None,
+    template: Annotated[str | None, typer.Option(help="Default: the one trained with")] = None,
     sampling: Preset = None,
     max_new_tokens: MaxNewTokens = None,
     temperature: Temperature = None,
@@ -69,12 +58,12 @@ def speaking(
     num_beams: NumBeams = None,
     repetition_penalty: Penalty = None,
     no_repeat_ngram_size: NoRepeat = None,
-    seed: Seed = None,
+    seed: Annotated[int | None, typer.Option(help="Decides the draws; default 0")] = None,
     cot_trigger: Trigger = None,
-    quantize: Quantize = "none",
-    dtype: Dtype = "float32",
+    quantize: Annotated[str, typer.Option(help="none, nf4 or int8: of the base")] = "none",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or auto")] = "float32",
     trust_remote_code: Trust = False,
-    compare: Compare = False,
+    compare: Annotated[bool, typer.Option(help="Also without the adapter; default no")] = False,
 ) -> Speaking:
     """Tell what these options describe; what is wrong with them is told before torch is there."""
     given = dict(locals())
@@ -88,14 +77,10 @@ def speaking(
     loading = {key: given[key] for key in ("template", "quantize", "dtype", "trust_remote_code")}
     told = {"base": str(found), "adapter": adapter, **loading, **asdict(drawn), "compare": compare}
     told["trigger"] = trigger if cot_trigger else None
-    return Speaking(
-        lambda: load_speaker(found, adapter, device="auto", **loading), drawn, told["trigger"], told
-    )
+    return Speaking(partial(load_speaker, found, adapter, device="auto", **loading), drawn, told)
 
 
-def speaks(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the options of `speaking`; it calls `make` for what they describe."""
-    return with_options(speaking, verb)
+speaks = partial(with_options, speaking)
 
 
 @speaks
@@ -130,7 +115,7 @@ def _answer(
     """Print the answer to an instruction and its input; return both as a turn."""
     from train.generate import triggered
 
-    line, input = triggered(*prompt, asked.trigger)
+    line, input = triggered(*prompt, asked.told["trigger"])
     said = speaker.answer(line, input, sampling=asked.sampling, **more)
     value = {"instruction": line, "answer": said, "template": speaker.template.name}
     text = said
@@ -158,16 +143,8 @@ def predict(
     session: Session = ctx.obj
     rows = read_rows(data, session.home, limit)
     asked = make()
-    order = {**asked.told, "batch": batch}
+    how: dict[str, Any] = {"sampling": asked.sampling, "order": {**asked.told, "batch": batch}}
     with session.progress("answering") as advance:
-        new = predict_rows(
-            rows,
-            out,
-            session.home,
-            asked.load,
-            sampling=asked.sampling,
-            order=order,
-            advance=advance,
-        )
+        new = predict_rows(rows, out, session.home, asked.load, advance=advance, **how)
     value = {"rows": len(rows), "new": new, "path": str(out)}
     session.result(value, f"answered {new} rows, {len(rows) - new} were there: {out}")

@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from corpus.errors import TrainError
+
+if TYPE_CHECKING:
+    import torch
 
 BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2}
 """Bytes of an element; every other type has one."""
@@ -34,8 +36,8 @@ class Slot:
 
 
 def names_in(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return name -> (type, shape) of the tensors in a file, in their order."""
-    with safe_open(file, "pt") as opened:
+    """Return name -> (type, shape) of the tensors in a file; only its head is read."""
+    with safe_open(file, "numpy") as opened:
         slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
         return {name: (one.get_dtype(), tuple(one.get_shape())) for name, one in slices.items()}
 
@@ -46,11 +48,8 @@ def write_slots(file: Path, slots: Sequence[Slot]) -> dict[str, str]:
     end = 0
     for slot in slots:
         start, end = end, end + math.prod(slot.shape) * BYTES.get(slot.dtype, 1)
-        header[slot.name] = {
-            "dtype": slot.dtype,
-            "shape": list(slot.shape),
-            "data_offsets": [start, end],
-        }
+        place = {"dtype": slot.dtype, "shape": list(slot.shape), "data_offsets": [start, end]}
+        header[slot.name] = place
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     digests = {}
@@ -76,8 +75,17 @@ def digests_of(file: Path) -> dict[str, str]:
 
 def _bytes(tensor: torch.Tensor) -> memoryview:
     """View a tensor's bytes without a copy."""
+    import torch
+
     array: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
     return memoryview(array)
+
+
+def write_index(folder: Path, shards: Mapping[str, str]) -> None:
+    """Write name -> file of the tensors of a model that has several files."""
+    if len(set(shards.values())) > 1:
+        index = json.dumps({"metadata": {}, "weight_map": shards}, indent=1)
+        (folder / "model.safetensors.index.json").write_text(index)
 
 
 def weight_files(folder: Path, pattern: str = "model*.safetensors") -> list[Path]:

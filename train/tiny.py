@@ -86,24 +86,18 @@ def make_tokenizer(folder: Path, texts: Iterable[str], vocabulary: int) -> Any:
 
 def _learn_pieces(texts: Iterable[str], vocabulary: int) -> bytes:
     model = io.BytesIO()
+    specials = {"unk_id": UNKNOWN, "bos_id": BEGIN, "eos_id": END, "pad_id": PAD}
+    whole = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False}
+    coverage = {"byte_fallback": True, "character_coverage": 0.9995, "split_digits": True}
+    limits = {"vocab_size": vocabulary, "hard_vocab_limit": False, "max_sentence_length": 1 << 20}
+    options: dict[str, Any] = specials | whole | coverage | limits
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
         model_writer=model,
         model_type="bpe",
-        vocab_size=vocabulary,
-        hard_vocab_limit=False,
-        byte_fallback=True,
-        character_coverage=0.9995,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        split_digits=True,
-        unk_id=UNKNOWN,
-        bos_id=BEGIN,
-        eos_id=END,
-        pad_id=PAD,
-        max_sentence_length=1 << 20,
         num_threads=1,
         minloglevel=2,
+        **options,
     )
     return model.getvalue()
 

@@ -12,6 +12,7 @@ import typer
 
 from corpus.errors import TrainError
 from train.cli import need_train
+from train.talk import Base, Trust
 
 if TYPE_CHECKING:
     from corpus.cli.session import Session
@@ -51,7 +52,7 @@ def merge(
     ctx: typer.Context,
     adapter: Annotated[Path, typer.Option(help="Adapter folder")],
     out: Annotated[Path, typer.Option(help="New folder for the merged model")],
-    base: Annotated[str | None, typer.Option(help="Default: the one the adapter names")] = None,
+    base: Base = None,
     onto: Annotated[
         str | None,
         typer.Option(
@@ -59,9 +60,7 @@ def merge(
         ),
     ] = None,
     check: Annotated[bool, typer.Option(help="Compare with the live adapter; default yes")] = True,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code of the base's own; default no")
-    ] = False,
+    trust_remote_code: Trust = False,
 ) -> None:
     """Merge an adapter into its base model, tensor by tensor"""
     ways = ("original", "dequantised", "quantised")
@@ -74,12 +73,11 @@ def merge(
     from train.merge import merge as merge_adapter
 
     session: Session = ctx.obj
-    options: dict[str, Any] = {"onto": onto, "check": check}
-    done = merge_adapter(adapter, out, base, trust_remote_code=trust_remote_code, **options)
-    measured = f", KL {done.check['kl']:.1e} from the live adapter" if done.check else ""
-    session.result(
-        done.to_json(), f"merged {done.changed} of {done.tensors} tensors{measured}: {done.path}"
-    )
+    options: dict[str, Any] = {"onto": onto, "trust_remote_code": trust_remote_code}
+    done = merge_adapter(adapter, out, base, check=check, **options)
+    measured = f", KL {done['check']['kl']:.1e} from the live adapter" if done["check"] else ""
+    text = f"merged {done['changed']} of {done['tensors']} tensors{measured}: {done['path']}"
+    session.result(done, text)
 
 
 def verify(

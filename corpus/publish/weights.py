@@ -29,6 +29,7 @@ from corpus.publish.model_card import card_text
 from corpus.publish.trained import (
     ADAPTER_CONFIG,
     CERTIFICATE,
+    HUB_ID,
     PASSPORT,
     RESULT,
     SETTINGS,
@@ -91,6 +92,11 @@ def build_weights_folder(
             is at `out`.
     """
     check_repo(request.repo)
+    for name in (request.base, *request.datasets):
+        if name is not None and not HUB_ID.fullmatch(name):
+            raise PublishError(
+                f"{name!r}: expected ORG/NAME on the Hub. Write it so, or leave it out."
+            )
     check_weights(folder)
     told = read_trained(folder, run, request.repo, base=request.base, datasets=request.datasets)
     verdict = _verdict(told, home)

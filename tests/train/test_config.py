@@ -55,7 +55,10 @@ def test_all_errors_come_at_once_with_file_and_line(tmp_path: Path) -> None:
         (["method.type=loha"], "method.type: got 'loha', supported: .*lora"),
         (["distributed=zero1"], "distributed: got 'zero1', supported: 'none', 'ddp', 'fsdp'"),
         (["trackers=[neptune]"], "trackers: got 'neptune', supported: 'tensorboard', 'wandb'"),
-        (["epochs=1", "batch.rows=3", "batch.micro=2"], "3 packed rows a step are no multiple of micro 2. Nearest: 2 or 4"),
+        (
+            ["epochs=1", "batch.rows=3", "batch.micro=2"],
+            "3 packed rows a step are no multiple of micro 2. Nearest: 2 or 4",
+        ),
         (["batch.tokens=1000"], "batch.tokens must be a multiple of sequence_length 1024"),
         (["batch={tokens: 1024, rows: 1}"], "give rows or tokens, not both"),
         (["nonsense"], "--set: expected KEY.KEY=VALUE, got 'nonsense'"),

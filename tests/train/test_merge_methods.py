@@ -65,8 +65,8 @@ def test_a_merged_model_answers_as_the_live_adapter(
     live = logits(base, adapter)
     assert torch.allclose(logits(tmp_path / "out"), live, atol=1e-5)
     assert not torch.allclose(logits(base), live, atol=1e-4)
-    assert done.check is not None
-    assert done.check["kl"] < 1e-6
+    assert done["check"] is not None
+    assert done["check"]["kl"] < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_merged_onto_what_the_nf4_base_saw_it_is_what_was_trained(
     qlora: Callable[[str], Path], base: Path, tmp_path: Path
 ) -> None:
     done = merge(qlora("nf4"), tmp_path / "out")
-    assert done.onto == "dequantised"
+    assert done["onto"] == "dequantised"
     live = logits(base, qlora("nf4"), quantize="nf4")
     assert torch.allclose(logits(tmp_path / "out"), live, atol=1e-5)
 
@@ -122,9 +122,9 @@ def test_merged_onto_what_the_nf4_base_saw_it_is_what_was_trained(
 def test_other_ways_to_merge_report_how_far_they_are(
     qlora: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    near = merge(qlora("nf4"), tmp_path / "near").check
-    original = merge(qlora("nf4"), tmp_path / "original", onto="original").check
-    again = merge(qlora("nf4"), tmp_path / "again", onto="quantised").check
+    near = merge(qlora("nf4"), tmp_path / "near")["check"]
+    original = merge(qlora("nf4"), tmp_path / "original", onto="original")["check"]
+    again = merge(qlora("nf4"), tmp_path / "again", onto="quantised")["check"]
     assert near is not None
     assert original is not None
     assert again is not None
@@ -152,9 +152,9 @@ def test_int8_is_merged_near_to_what_was_trained(
 ) -> None:
     done = merge(qlora("int8"), tmp_path / "out")
     certificate = json.loads((tmp_path / "out" / "merge.json").read_text())
-    assert certificate["onto"] == done.onto == "dequantised"
-    assert done.check is not None
-    assert done.check["kl"] < 1e-2
+    assert certificate["onto"] == done["onto"] == "dequantised"
+    assert done["check"] is not None
+    assert done["check"]["kl"] < 1e-2
 
 
 def test_a_plain_adapter_has_no_quantised_base_to_merge_onto(trained: Any, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_gpu_is_planned_for_without_one_and_without_weights(
     assert plan.device == "A100:40"
     assert plan.memory_limit == int(40 * GIB * 0.92)
     assert plan.step_seconds is not None
-    assert plan.step_seconds > 0
+    assert 0 < plan.step_seconds < 1  # A tiny model on a GPU of hundreds of teraflops.
     assert any("A100:40: 36.8 GiB usable" in one for one in plan_lines(run, plan))
     with pytest.raises(
         TrainError, match=r"--gpu: got 'A1OO', expected NAME or NAME:GIB\. Known: B200"

@@ -87,8 +87,8 @@ def test_a_model_with_code_of_its_own_trains_unpacked(
     with pytest.raises(TrainError, match="code that it brings itself"):
         merge(Path(result.output), written)
     done = merge(Path(result.output), written, trust_remote_code=True)
-    assert done.check is not None
-    assert done.check["kl"] < 1e-6
+    assert done["check"] is not None
+    assert done["check"]["kl"] < 1e-6
     with quiet_libraries():
         whole = load_base(written, trust_remote_code=True)
     assert float((_logits(whole, rows) - after).abs().max()) <= 1e-5 * float(after.abs().max())

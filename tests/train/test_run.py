@@ -128,12 +128,22 @@ run_training(load_run(file), Home(home), mixture=runpy.run_path(str(conftest))["
 """
 
 
+ADALORA = {"type": "adalora", "r": 2, "init_r": 4, "tinit": 1, "tfinal": 2, "delta_t": 2}
+
+
+@pytest.mark.parametrize(
+    "method", [{"type": "lora"}, pytest.param(ADALORA, marks=pytest.mark.slow)]
+)
 def test_resume_after_kill_while_saving_is_bit_equal(
-    home: Home, table: Any, a_run: Callable[..., Any], tmp_path: Path
+    home: Home, table: Any, a_run: Callable[..., Any], tmp_path: Path, method: dict[str, Any]
 ) -> None:
     # Dropout makes the random state matter; log lines that span a checkpoint make the sums matter.
     run = a_run(
-        save={"steps": 2}, eval={"steps": 3}, log={"steps": 3}, method={"dropout": 0.2}, steps=7
+        save={"steps": 2},
+        eval={"steps": 3},
+        log={"steps": 3},
+        method={**method, "dropout": 0.2},
+        steps=7,
     )
     file = tmp_path / "run.yaml"
     file.write_text(run.dump())

@@ -6,8 +6,11 @@ are not published, from `mixture.lock` beside them.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -422,3 +425,35 @@ def _is_text(body: str, place: int, prose: list[str]) -> bool:
         return header[column] in TEXT_COLUMNS or before.count("`") % 2 == 1
     bare = re.sub(r"`+[^`]*`+|\]\([^)]*\)", "", line)
     return bare not in prose or before.count("`") % 2 == 1
+
+
+def _server_module() -> Any:
+    """Import the server beside this file, once for all tests."""
+    name = "publish_tests_server"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("server.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Serve a Hub over loopback, have this process send to it, and wait for nothing.
+
+    `hub.slept` has the seconds that would have been waited; `hub.Fault` and `hub.CUT` are what its
+    `fail` takes.
+    """
+    from huggingface_hub import constants
+
+    module = _server_module()
+    with module.serving() as server:
+        server.Fault, server.CUT, server.slept = module.Fault, module.CUT, []
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_TOKEN", module.TOKEN)
+        monkeypatch.setattr(time, "sleep", server.slept.append)
+        yield server

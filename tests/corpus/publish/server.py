@@ -104,8 +104,14 @@ class Server:
         self.half: dict[str, dict[int, bytes]] = {}
         self.ledger = Ledger()
         self.faults: dict[str, deque[Fault]] = {}
-        self.is_slow = threading.Event()
-        """While it is set, no upload and no commit is answered."""
+        self.stalls_after: int | None = None
+        """Once so many large contents have arrived, no upload and no commit is answered."""
+        self.xet: dict[str, str] = {}
+        """Headers of the answer to who asks for Xet; empty: there is none."""
+
+    @property
+    def is_stalling(self) -> bool:
+        return self.stalls_after is not None and len(self.ledger.uploads) >= self.stalls_after
 
     def fail(self, kind: str, *faults: Fault) -> None:
         """Line up what the next requests of a kind get."""
@@ -152,7 +158,7 @@ class Server:
             answer = await self._misbehave(request, self.faults[kind].popleft())
             if answer is not None:
                 return answer
-        while self.is_slow.is_set() and kind in ("upload", "commit"):
+        while self.is_stalling and kind in ("upload", "commit"):
             await asyncio.sleep(0.01)
         is_known = request.headers.get("authorization") == f"Bearer {self.token}"
         if kind != "upload" and not is_known and not self._is_public(request):
@@ -403,6 +409,9 @@ class Server:
         empty = [] if body["content"].startswith("---") else [{"message": "empty metadata"}]
         return web.json_response({"errors": [], "warnings": empty})
 
+    async def offer_xet(self, request: web.Request) -> web.Response:
+        return web.json_response({}, headers=self.xet) if self.xet else error(404, "Not found")
+
     async def resolve(self, request: web.Request) -> web.StreamResponse:
         oid, files = self._at(request)
         stored = files.get(request.match_info["path"])
@@ -439,7 +448,7 @@ class Server:
             ("POST", f"/api{repo}/commit/{{revision}}", self.commit, "commit"),
             ("POST", f"/api{repo}/tag/{{revision}}", self.tag, "tag"),
             ("PUT", f"/api{repo}/settings", self.settings, "settings"),
-            ("GET", f"/api{repo}/xet-write-token/{{revision}}", no_xet, "xet"),
+            ("GET", f"/api{repo}/xet-write-token/{{revision}}", self.offer_xet, "xet"),
             ("POST", f"/{{type:datasets}}/{git}/batch", self.batch, "batch"),
             ("POST", f"/{git}/batch", self.batch, "batch-model"),
             ("POST", f"/{{type:datasets}}/{git}/verify", self.verify, "verify"),
@@ -470,10 +479,6 @@ async def refusals(request: web.Request, handler: Any) -> web.StreamResponse:
         return await handler(request)  # type: ignore[no-any-return]
     except _Refused as refused:
         return refused.response
-
-
-async def no_xet(request: web.Request) -> web.Response:
-    return error(404, "Not found")
 
 
 def told_of(name: str, one: Stored) -> dict[str, Any]:
@@ -525,6 +530,6 @@ def serving() -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.is_slow.clear()
+        server.stalls_after = None
         loop.call_soon_threadsafe(stop[0].set)
         thread.join(10)
