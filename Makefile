@@ -5,14 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check -q
 TORCH := torch==2.13.0
+SLOWEST := --durations=20 --durations-min=0.5
 
 .PHONY: demo test check nightly bench interop lock readme clean
 
 demo: $(VENV)/.installed-train
 	$(BIN)/woolgather demo --out demo
 
+# Two halves at a time: training keeps one core busy, everything else another.
 test: $(VENV)/.installed-dev check
-	$(BIN)/pytest -m "not slow" --durations=20 --durations-min=0.5
+	@$(BIN)/pytest -m "not slow" tests/train $(SLOWEST) & training=$$!; \
+	$(BIN)/pytest -m "not slow" tests --ignore=tests/train $(SLOWEST); others=$$?; \
+	wait $$training && exit $$others
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
