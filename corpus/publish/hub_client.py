@@ -5,6 +5,7 @@ Between `corpus.publish.hub`, which knows what to send, and huggingface_hub.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import warnings
@@ -12,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from logging import ERROR
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from corpus.errors import PublishError
@@ -34,6 +34,7 @@ TIMEOUT_SECONDS = 300.0
 PASSING = (408, 429, 500, 502, 503, 504)
 """Statuses that may be gone at the next try."""
 
+LOGGERS = ("huggingface_hub", "httpx2", "httpcore2")
 LONGEST_ANSWER = 200
 TOKEN = re.compile(r"\b(hf|api)_[A-Za-z0-9]{16,}")
 
@@ -174,7 +175,6 @@ def _patient_client(say: Say) -> Iterator[None]:
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
-        logging,
     )
     from huggingface_hub.utils._http import default_client_factory
 
@@ -184,15 +184,19 @@ def _patient_client(say: Say) -> Iterator[None]:
         client.event_hooks = {**client.event_hooks, "response": [partial(_heed, say)]}
         return client
 
-    verbosity, had_bars = logging.get_verbosity(), not are_progress_bars_disabled()
-    logging.set_verbosity(ERROR)
+    # Their log lines tell what servers say and how addresses are signed.
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in LOGGERS}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
+    had_bars = not are_progress_bars_disabled()
     disable_progress_bars()
     set_client_factory(factory)
     try:
         yield
     finally:
         set_client_factory(default_client_factory)
-        logging.set_verbosity(verbosity)
+        for logger, level in levels.items():
+            logger.setLevel(level)
         if had_bars:
             enable_progress_bars()
 

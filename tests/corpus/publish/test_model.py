@@ -113,6 +113,7 @@ class Made:
         (self.folder / name).write_bytes(data)
 
     def seal(self) -> None:
+        (self.folder / "manifest.json").unlink(missing_ok=True)
         files = {one.name: one.read_bytes() for one in self.folder.iterdir() if one.is_file()}
         listed = {
             name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in files.items()
@@ -203,13 +204,21 @@ def test_the_folder_has_all_that_loading_needs_and_no_place(
         made.folder, made.run, tmp_path / "out", home, request, say=said.append
     )
     assert [name for name, _ in found.files] == [
-        *("README.md", "adapter_config.json", "adapter_model.safetensors", "result.json"),
+        *(
+            "LICENSE",
+            "README.md",
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "result.json",
+        ),
         *("run.yaml", "template.yaml", "tokenizer.json", "tokenizer_config.json"),
         "woolgather.json",
     ]
     assert said == ["left out, since no loader asks for it: notes.txt"]
     texts = {name: (found.path / name).read_text(errors="replace") for name, _ in found.files}
-    assert [name for name, text in texts.items() if "/data" in text or "somebody" in text] == []
+    assert [
+        name for name, text in texts.items() if "private place" in text or "/somebody" in text
+    ] == []
     assert json.loads(texts["adapter_config.json"]) == {
         **{"peft_type": "LORA", "r": 8},
         "base_model_name_or_path": "org/llama",
@@ -423,7 +432,7 @@ def test_runs_are_found_by_name_and_path(make_run: MakeRun, home: Home) -> None:
     made = make_run()
     for name in ("r", str(made.run), str(made.folder)):
         assert find_adapter(name, home) == (made.folder, made.run)
-    with pytest.raises(PublishError, match=r"run 'rr' is not in .*Did you mean r"):
+    with pytest.raises(PublishError, match=r"run 'rr' is not in .*Did you mean 'r'"):
         find_adapter("rr", home)
     with pytest.raises(
         PublishError, match=r"got an adapter\. Publish it: woolgather publish adapt"
@@ -492,25 +501,57 @@ def test_names_that_are_no_ids_are_refused(make_run: MakeRun, home: Home, tmp_pa
             build(made, home, tmp_path / "out", **said)
 
 
-def test_an_adapter_is_sent_and_sent_again(
-    hub: Any,
-    make_run: MakeRun,
-    home: Home,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    made = make_run()
+Run = Callable[..., tuple[int, str, str]]
 
-    def run(*words: str) -> dict[str, Any]:
-        line = ["woolgather", "--home", str(home.path), "--json", "publish", *words]
-        monkeypatch.setattr(sys, "argv", [*line, "--repo", "org/lora", "--yes"])
+
+@pytest.fixture
+def run(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what calls `publish`: exit code, stdout, stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        line = ["woolgather", "--home", str(home.path), "publish", *(str(one) for one in words)]
+        monkeypatch.setattr(sys, "argv", [*line, "--repo", "org/lora"])
         with pytest.raises(SystemExit) as done:
             main()
-        assert not done.value.code
-        return dict(json.loads(capsys.readouterr().out))
+        captured = capsys.readouterr()
+        return int(done.value.code or 0), captured.out, captured.err
 
-    first, second = run("adapter", "r"), run("adapter", str(made.run))
-    assert first["sent"]["files"] == len(first["files"]) == 9
+    return call
+
+
+def test_nothing_is_sent_that_is_not_agreed_to(
+    hub: Any, make_run: MakeRun, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_run()
+    code, out, error = run("adapter", "r")
+    assert (code, out) == (1, "")
+    assert error == (
+        "sending to the Hub: expected your agreement, got none. Add --yes to agree, or --dry-run to"
+        " look first.\n"
+    )
+    for option in (("--dry-run",), ("--to", tmp_path / "out")):
+        code, out, _ = run("adapter", "r", *option)
+        assert code == 0
+        assert "adapter_model.safetensors" in out
+        assert "nothing was sent, org/lora would be private" in out
+    assert not hub.ledger.requests
+    monkeypatch.setattr("corpus.cli.publish.can_ask", lambda session: True)
+    asked: list[str] = []
+    monkeypatch.setattr("typer.confirm", lambda text, err: asked.append(text))
+    assert run("adapter", "r", "--public")[0] == 1
+    assert re.fullmatch(
+        r"send 10 of 10 files, [\d,]+ bytes, to the new public model repository org/lora as"
+        r" somebody\. Go on\?",
+        asked[0],
+    )
+    assert not hub.repositories
+
+
+def test_an_adapter_is_sent_and_sent_again(hub: Any, make_run: MakeRun, run: Run) -> None:
+    made = make_run()
+    first = json.loads(run("adapter", "r", "--yes", "--json")[1])
+    second = json.loads(run("adapter", made.run, "--yes", "--json")[1])
+    assert first["sent"]["files"] == len(first["files"]) == 10
     assert (second["sent"]["files"], second["digest"]) == (0, first["digest"])
     weights = (made.folder / "adapter_model.safetensors").read_bytes()
     assert hub.content("org/lora", "adapter_model.safetensors", "model") == weights
