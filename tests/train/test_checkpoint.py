@@ -55,9 +55,8 @@ METHODS = {
 """Methods with more state than their folders have: importances, a network behind tokens, all."""
 
 
-@pytest.mark.parametrize(
-    "method", ["adalora", "p_tuning", pytest.param("full", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["adalora", "p_tuning", "full"])
 def test_methods_with_more_state_resume_bit_equal(
     home: Home, table: Any, a_run: Callable[..., Any], method: str
 ) -> None:

@@ -45,7 +45,7 @@ def test_plan_check_run_and_resume(call: Call, home: Home, base: Path) -> None:
     assert planned["steps"] == 3
     shown, _ = call("train", "check", *options)
     assert "«Red, green." in shown
-    assert "ok   packed rows do not see each other" in shown
+    assert "ok    packed rows do not see each other" in shown
 
     out, err = call("train", "run", *options)
     assert out.startswith("trained 3 steps, loss ")

@@ -359,7 +359,9 @@ def test_the_verdict_on_licences_travels_with_the_run(
     home: Home, table_of: Callable[..., Any], a_run: Callable[..., Any]
 ) -> None:
     table = table_of([{"instruction": "Hi", "output": "Hello"}] * 4)
-    table.lock = {"verdict": {"license": "CC-BY-NC-4.0", "class": "research"}}
+    verdict: dict[str, Any] = {"license": "CC-BY-NC-4.0", "class": "non-commercial"}
+    verdict |= {"terms": [], "obligations": {}, "conflicts": []}
+    table.lock = {"verdict": verdict}
     result = run_training(a_run(steps=1), home, mixture=table)
     assert result.license == table.lock["verdict"]
     assert json.loads((home.runs / "r" / "made_of.json").read_text())["license"] == result.license
