@@ -44,12 +44,13 @@ class Held:
     dtype: str
     onto: Onto
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether the merged model should answer as the live adapter; int8 rounds inputs too."""
-        return self.onto == ("original" if self.quantize == "none" else "dequantised") and (
-            self.quantize != "int8"
-        )
+    def checking(self) -> dict[str, Any]:
+        """Return how to compare: an unquantised base in its file's type, which the merge keeps."""
+        exact = self.onto == ("original" if self.quantize == "none" else "dequantised")
+        # int8 rounds inputs too.
+        exact = exact and self.quantize != "int8"
+        dtype = "auto" if self.quantize == "none" else self.dtype
+        return {"exact": exact, "quantize": self.quantize, "dtype": dtype}
 
 
 def merge(
@@ -95,10 +96,7 @@ def merge(
         done = shared | {"path": str(out), "onto": held.onto, "tensors": len(digests)}
         done |= {"changed": n_changed, "untied": untied, "check": None}
         if check:
-            # An unquantised base is compared in its file's type, which the merge keeps.
-            dtype = "auto" if held.quantize == "none" else held.dtype
-            how: dict[str, Any] = {"dtype": dtype, "quantize": held.quantize}
-            how |= {"exact": held.is_exact, "trust_remote_code": trust_remote_code}
+            how = held.checking() | {"trust_remote_code": trust_remote_code}
             done["check"] = check_merge(base, adapter, temporary, **how)
         _write_json(temporary / CERTIFICATE, {**done, "sha256": digests})
         seal(temporary)
