@@ -5,7 +5,7 @@ The first step; everything that is written afterwards is computed from these row
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from corpus.mixture.find import stored_range, tags_for, together
 from corpus.mixture.lock import Index
 from corpus.mixture.open import find_mixture
 from corpus.mixture.sources import SourceTags
+from corpus.resources import packed
 from corpus.settings import Home
 from corpus.store import Build, Store
 
@@ -85,6 +86,8 @@ def find_content(what: str, home: Home, catalog: Catalog, *, say: Say) -> Conten
             known = str(error).partition(" Make one")[0]
             raise CatalogError(f"{known} Nor is it a tag expression: {wrong}") from wrong
         return _of_sources(what, selections, home, catalog, say)
+    if what in catalog:
+        say(f"{what} is a dataset and a mixture: it is the mixture that is published")
     return _of_mixture(Mixture.open(path, home), catalog)
 
 
@@ -122,6 +125,7 @@ def _of_sources(
     wanted = together(wanted, builds)
     stored = [one for one in wanted if stored_range(one, builds.get(one.entry.id)) is not None]
     _note_missing(what, wanted, stored, catalog, say)
+    _check_whole(builds.values())
     tags = tuple(tags_for(one, builds[one.entry.id]) for one in stored)
     ids = dict.fromkeys(one.entry.id for one in stored)
     if ALL in ids and len(ids) > 1:
@@ -134,6 +138,21 @@ def _of_sources(
         verdict=verdict_of(one.licensed() for one in tags),
         own=_own(tags, catalog),
     )
+
+
+def _check_whole(builds: Iterable[Build]) -> None:
+    """Refuse builds whose files are not what was written.
+
+    Raises:
+        StoreError: all that is wrong, one a line.
+    """
+    wrong = [
+        f"{line}. Build it again: woolgather build {build.id}"
+        for build in builds
+        for line in build.damage()
+    ]
+    if wrong:
+        raise StoreError("\n".join(wrong))
 
 
 def _without_evaluation(
@@ -207,6 +226,5 @@ def _config(parts: Sequence[Selection], builds: dict[str, Build]) -> Config:
 
 def _own(sources: Sequence[SourceTags], catalog: Catalog) -> tuple[str, ...]:
     ids = dict.fromkeys(one.id.partition("+")[0] for one in sources)
-    return tuple(
-        id for id in ids if id not in catalog or not catalog[id].where.startswith("catalog.yaml:")
-    )
+    shipped = packed("catalog.yaml").parent
+    return tuple(id for id in ids if id not in catalog or catalog[id].folder != shipped)

@@ -230,16 +230,28 @@ def test_what_is_matched_and_not_built_is_told(run: Run) -> None:
     assert "not built, left out: alpaca_gpt4" in error
 
 
-def test_damaged_rows_are_not_published(run: Run, make_build: Any, home: Home) -> None:
+@pytest.mark.parametrize("what", ["m", "alpaca"])
+def test_damaged_rows_are_not_published(run: Run, make_build: Any, home: Home, what: str) -> None:
     build = make_build("alpaca", [{"instruction": f"q{n}", "output": "a"} for n in range(9)])
     lines = [{"select": "alpaca", "epochs": 1}]
     build_mixture(check_recipe({"name": "m", "sources": lines}), home, Catalog.load(home))
     shard = build.path / "data-00000.arrow"
     shard.write_bytes(shard.read_bytes().replace(b"q1", b"qX"))
-    words = ("publish", "dataset", "m", "--repo", "a/b", "--dry-run")
-    code, _, error = run(*words, home=home)
+    code, _, error = run("publish", "dataset", what, "--repo", "a/b", "--dry-run", home=home)
     assert code == 1
     assert "expected xxh3" in error
+    assert not home.publications.exists()
+
+
+def test_a_mixture_goes_before_a_dataset_of_its_name(run: Run, make_build: Any, home: Home) -> None:
+    make_build("gsm8k", [{"instruction": f"q{n}", "output": "a"} for n in range(9)])
+    make_build("woolgather_hant", [{"instruction": "q", "output": "a"}])
+    lines = [{"select": "woolgather_hant", "epochs": 1}]
+    build_mixture(check_recipe({"name": "gsm8k", "sources": lines}), home, Catalog.load(home))
+    words = ("publish", "dataset", "gsm8k", "--repo", "a/b", "--dry-run", "--json")
+    code, out, error = run(*words, home=home)
+    assert (code, json.loads(out)["configs"]) == (0, ["gsm8k"])
+    assert "gsm8k is a dataset and a mixture: it is the mixture that is published" in error
 
 
 def test_a_tokenizers_place_stays_private(make_build: Any, home: Home, tmp_path: Path) -> None:

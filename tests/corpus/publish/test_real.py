@@ -17,16 +17,17 @@ from markdown_it import MarkdownIt
 from corpus.cli.main import main
 from corpus.settings import Home
 
-SOURCES = "alpaca | dolly | gsm8k | alpaca_gpt4_zh | sharegpt_zh | firefly"
-AWKWARD = ("sharegpt_zh", "firefly")
+SOURCES = "alpaca | gsm8k | hh_rlhf | alpaca_gpt4_zh | sharegpt_zh | belle_train_0_5m_cn"
+AWKWARD = ("sharegpt_zh", "belle_train_0_5m_cn")
 RECIPE = """\
 name: six
 seed: 11
 size: {rows: 900}
 sources:
-  - {select: alpaca | dolly, share: 0.4}
+  - {select: alpaca | hh_rlhf, share: 0.4}
   - {select: gsm8k, share: 0.2}
-  - {select: alpaca_gpt4_zh | sharegpt_zh | firefly, share: rest}
+  - {select: belle_train_0_5m_cn, rows: 20}
+  - {select: alpaca_gpt4_zh | sharegpt_zh, share: rest}
 dedup: {exact: true, across: true}
 decontaminate: [gsm8k/test]
 filter: {min_output_chars: 2}
