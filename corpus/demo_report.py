@@ -98,7 +98,7 @@ def _curve(train: list[dict[str, Any]], tag: str) -> list[dict[str, Any]]:
 
 def _merge(page: Page, demo: Demo) -> None:
     page.heading("The merged model")
-    facts = demo.merged.to_json()
+    facts = demo.merged
     page.text(
         f"{facts['changed']} of {facts['tensors']} tensors changed. Beside the live adapter, on"
         " the same prompts:"

@@ -99,7 +99,7 @@ def _learn(session: Session, made: Demo) -> None:
         f" {made.lora.eval['start']:.3f} -> {made.lora.eval['end']:.3f}"
     )
     chain.merge_adapter(made)
-    session.log(f"merged {made.merged.changed} tensors into {made.merged.path}")
+    session.log(f"merged {made.merged['changed']} tensors into {made.merged['path']}")
     chain.answer(made)
     session.log(f"question: {chain.QUESTION}")
     for who, said in made.answers.items():
@@ -117,7 +117,7 @@ def _learned(made: Demo) -> dict[str, Any]:
             "eval": made.lora.eval,
             "tags": made.lora.tags,
         },
-        "merged": made.merged.to_json(),
+        "merged": made.merged,
         "answers": made.answers,
     }
 
