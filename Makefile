@@ -32,6 +32,7 @@ bench: $(VENV)/.installed-train
 	$(BIN)/python benchmarks/mix.py
 	$(BIN)/python benchmarks/language.py
 	$(BIN)/python benchmarks/crawling.py
+	$(BIN)/python benchmarks/packing.py
 
 # Each trainer in an environment of its own, one after another: ten minutes, 5 GB at a time.
 interop: $(VENV)/.installed-dev
