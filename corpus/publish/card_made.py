@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from corpus.membership import contains
 from corpus.mixture.lock import LOCK
 from corpus.mixture.recipe_read import check_recipe
 from corpus.publish.content import TEST, TRAIN
 from corpus.publish.markdown import code, fence, shown, table
+from corpus.publish.statistics import distinct
 from corpus.publish.told import Told
 
 Lines = list[str]
@@ -140,7 +142,7 @@ def _in_both(told: Told) -> int:
         name: np.concatenate([one.keys for (_, split), one in told.files.items() if split == name])
         for name in (TRAIN, TEST)
     }
-    return len(np.intersect1d(keys[TRAIN], keys[TEST]))
+    return distinct(keys[TRAIN][contains(keys[TEST], keys[TRAIN])])
 
 
 def known_limits(told: Told) -> Lines:

@@ -132,10 +132,16 @@ def _part(
 ) -> Part:
     return Part(
         rows=counts,
-        distinct=len(np.unique(keys)),
+        distinct=distinct(keys),
         summary=summarise(tables, np.ones(len(keys), dtype=bool)),
         flags=flag_counts(tables["quality"], tags.languages),
     )
+
+
+def distinct(keys: npt.NDArray[np.uint64]) -> int:
+    """Return how many different keys there are; sorting them is quicker than `numpy.unique`."""
+    ordered = np.sort(keys)
+    return int(np.count_nonzero(np.diff(ordered)) + 1) if len(keys) else 0
 
 
 def _whole(found: dict[str, Part], tables: list[Tables], keys: npt.NDArray[np.uint64]) -> Part:
@@ -149,7 +155,7 @@ def _whole(found: dict[str, Part], tables: list[Tables], keys: npt.NDArray[np.ui
         name: pa.concat_tables([one[name] for one in tables]) for name in ("language", "lengths")
     }
     summary = summarise(together, np.ones(len(keys), dtype=bool))
-    return Part(dict(rows), len(np.unique(keys)), summary, dict(flags.most_common()))
+    return Part(dict(rows), distinct(keys), summary, dict(flags.most_common()))
 
 
 def _binned(lengths: pa.Table) -> Counter[int]:
