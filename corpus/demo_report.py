@@ -69,7 +69,7 @@ def _mixture(page: Page, demo: Demo) -> None:
 def _losses(page: Page, demo: Demo) -> None:
     page.heading("What was learned")
     for title, result in (("All weights, English", demo.full), ("LoRA, bilingual", demo.lora)):
-        log = load("train.run:read_metrics")(Path(result.path))
+        log = load("train.result:read_metrics")(Path(result.path))
         train = [line for line in log if line["kind"] == "train"]
         page.text(
             f"{title}: {result.steps} steps, {result.trainable:,} of {result.parameters:,}"
@@ -91,7 +91,7 @@ def _curve(train: list[dict[str, Any]], tag: str) -> list[dict[str, Any]]:
     points = []
     for start in range(0, len(train), SMOOTHING):
         group = train[start : start + SMOOTHING]
-        for value, sums in load("train.run:sum_tags")(group)[tag].items():
+        for value, sums in load("train.result:sum_tags")(group)[tag].items():
             points.append({"step": group[-1]["step"], "loss": sums["loss"], tag: value})
     return points
 
