@@ -159,12 +159,20 @@ class Build:
         lines = []
         for shard in self.manifest.shards:
             path = self.path / shard.file
-            found = xxhash.xxh3_64_hexdigest(path.read_bytes()) if path.is_file() else "nothing"
+            found = _sum_of(path) if path.is_file() else "nothing"
             if found != shard.xxh3:
                 lines.append(f"{path}: expected xxh3 {shard.xxh3}, got {found}")
         names = (REJECTS, DATASET_INFO, DATASET_STATE)
         absent = [name for name in names if not (self.path / name).is_file()]
         return lines + [f"{self.path / name}: expected a file, got none" for name in absent]
+
+
+def _sum_of(path: Path) -> str:
+    """Return the xxh3-64 of a file, hex; mapped, as a copy of it would take longer than the sum."""
+    if not path.stat().st_size:
+        return xxhash.xxh3_64_hexdigest(b"")
+    with pa.memory_map(str(path)) as mapped:
+        return xxhash.xxh3_64_hexdigest(memoryview(mapped.read_buffer()))
 
 
 class Store:

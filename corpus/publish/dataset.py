@@ -116,7 +116,12 @@ def _write_shards(folder: Path, content: Content, advance: Advance) -> Files:
     files = {}
     for config, split, rows in content.splits:
         files[config, split] = write_split(
-            folder, config, split, rows, _after(advance, done, total)
+            folder,
+            config,
+            split,
+            rows,
+            by_content=content.mixture is None,
+            tick=_after(advance, done, total),
         )
         done += len(rows)
     return files

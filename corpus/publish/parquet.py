@@ -1,8 +1,8 @@
 """Parquet shards of published rows: records, the tags of their sources, in the rows' order.
 
-Sizes are those at which the Hub's viewer and `datasets` read best: shards of 250 MB and row
-groups far below 100 MB before compression, with a page index, in pages cut by content, so that the
-Hub stores what two versions share only once.
+Sizes are those at which the Hub's viewer and `datasets` read best: shards of at most 250 MB and row
+groups far below 100 MB before compression, with a page index. Pages of stored sources are cut by
+content, so that the Hub stores what two versions share only once; two mixtures share no page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,26 +38,21 @@ SCHEMA = pa.schema(
 SHARD_BYTES = 250 * 10**6
 GROUP_BYTES = 32 << 20
 GROUP_ROWS = 20_000
-WINDOW_BYTES = 48 << 20
-"""Rows that are read from the store at a time, of which row groups are cut: what is in memory."""
+WINDOW_BYTES = 64 << 20
+"""Rows that are read from the store at a time, of which row groups are cut: what is in memory, for
+each of the shards that are written at once."""
+
+SMALL_BYTES = 50 * 10**6
+"""Rows of fewer bytes are one shard."""
+
+AT_ONCE = 2
+"""Shards that are written at the same time; there are as many, or a multiple."""
 
 FEW_VALUES = ["source", "origin.file", "origin.part", "system", *TAGS]
 """Columns that are written with a dictionary; texts seldom repeat."""
 
-OPTIONS: dict[str, Any] = {
-    "compression": "zstd",
-    "use_dictionary": FEW_VALUES,
-    "write_page_index": True,
-    "use_content_defined_chunking": {
-        "min_chunk_size": 256 * 1024,
-        "max_chunk_size": 1024 * 1024,
-        "norm_level": 0,
-    },
-}
-"""How shards are written; pages are cut at the sizes that `datasets` takes."""
-
-AT_ONCE = 2
-"""Shards that are written at the same time."""
+CHUNKING = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+"""Pages cut by content, at the sizes that `datasets` takes."""
 
 Keys = npt.NDArray[np.uint64]
 Tick = Callable[[int], None]
@@ -102,13 +96,25 @@ def sizes_of(rows: MixtureRows) -> Sizes:
     longest = max(float(means[counts > 0].max(initial=1.0)), 1.0)
     group = int(min(max(GROUP_BYTES // longest, 1), GROUP_ROWS))
     window = max(int(WINDOW_BYTES // longest) // group, 1) * group
-    return Sizes(max(1, -int(-(counts @ means) // SHARD_BYTES)), window, group)
+    total = float(counts @ means)
+    rounds = -int(-total // (SHARD_BYTES * AT_ONCE))
+    return Sizes(1 if total <= SMALL_BYTES else rounds * AT_ONCE, window, group)
 
 
 def write_split(
-    folder: Path, config: str, split: str, rows: MixtureRows, tick: Tick = lambda done: None
+    folder: Path,
+    config: str,
+    split: str,
+    rows: MixtureRows,
+    *,
+    by_content: bool = False,
+    tick: Tick = lambda done: None,
 ) -> SplitFiles:
-    """Write the shards of a split below `data/<config>/`, two at a time."""
+    """Write the shards of a split below `data/<config>/`.
+
+    Args:
+        by_content: whether pages are cut where the content says, not every so many bytes.
+    """
     sizes = sizes_of(rows)
     place = folder / "data" / config
     place.mkdir(parents=True, exist_ok=True)
@@ -116,7 +122,7 @@ def write_split(
     names = [f"{split}-{n:05d}-of-{sizes.shards:05d}.parquet" for n in range(sizes.shards)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         waiting = [
-            pool.submit(_write_shard, place / name, rows, bound, sizes)
+            pool.submit(_write_shard, place / name, rows, bound, sizes, by_content)
             for name, bound in zip(names, itertools.pairwise(bounds), strict=True)
         ]
         keys = []
@@ -133,12 +139,21 @@ def write_split(
     )
 
 
-def _write_shard(path: Path, rows: MixtureRows, bound: tuple[int, int], sizes: Sizes) -> Keys:
+def _write_shard(
+    path: Path, rows: MixtureRows, bound: tuple[int, int], sizes: Sizes, by_content: bool
+) -> Keys:
     """Write the rows from start to stop; return the keys of their ids."""
     import pyarrow.parquet as pq
 
     keys = []
-    with pq.ParquetWriter(path, SCHEMA, **OPTIONS) as writer:
+    with pq.ParquetWriter(
+        path,
+        SCHEMA,
+        compression="zstd",
+        use_dictionary=FEW_VALUES,
+        write_page_index=True,
+        use_content_defined_chunking=CHUNKING if by_content else False,
+    ) as writer:
         for table in _windows(rows, *bound, sizes.window):
             writer.write_table(table, row_group_size=sizes.group)
             keys += [id_keys(chunk) for chunk in table.column("id").chunks]
@@ -154,21 +169,12 @@ def uncompressed_bytes(path: Path) -> int:
 
 
 def _windows(rows: MixtureRows, start: int, stop: int, window: int) -> Iterator[pa.Table]:
-    """Yield the rows from start to stop, some at a time; the next ones are read meanwhile."""
+    """Yield the rows from start to stop, some at a time."""
     columns = {name: pa.array([getattr(one, name) for one in rows.sources]) for name in TAGS}
-
-    def read(first: int) -> pa.Table:
+    for first in range(start, stop, window):
         last = min(first + window, stop)
         table = rows.table(np.arange(first, last))
         codes = pa.array(rows.index.source[first:last])
         tags = {name: column.take(codes) for name, column in columns.items()}
         found = [tags[name] if name in tags else table.column(name) for name in SCHEMA.names]
-        return pa.Table.from_arrays(found, schema=SCHEMA)
-
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(read, start)
-        for first in range(start, stop, window):
-            table = waiting.result()
-            if first + window < stop:
-                waiting = pool.submit(read, first + window)
-            yield table
+        yield pa.Table.from_arrays(found, schema=SCHEMA)

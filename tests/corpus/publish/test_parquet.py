@@ -38,6 +38,7 @@ def mixture(make_build: Any, home: Home) -> Mixture:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make shards and groups so small that a few rows fill several."""
+    monkeypatch.setattr(parquet, "SMALL_BYTES", 1_000)
     monkeypatch.setattr(parquet, "SHARD_BYTES", 8_000)
     monkeypatch.setattr(parquet, "GROUP_BYTES", 2_000)
     monkeypatch.setattr(parquet, "WINDOW_BYTES", 5_000)
@@ -45,7 +46,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rows_are_written_whole_and_in_order(mixture: Mixture, small: None, tmp_path: Path) -> None:
     done: list[int] = []
-    files = write_split(tmp_path, "m", "train", mixture, done.append)
+    files = write_split(tmp_path, "m", "train", mixture, tick=done.append)
     assert files.shards > 2
     assert done[-1] == files.rows == 190
     paths = sorted((tmp_path / "data" / "m").iterdir())
