@@ -54,7 +54,8 @@ def run(
     return call
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_six_real_sources_are_published_loaded_and_made_again(
     run: Callable[..., Any], real_raw: Path, check_card: Callable[[Path], int], tmp_path: Path
 ) -> None:
